@@ -1,0 +1,1 @@
+export { formatProblem, type DocumentPlace, type DocumentProblem, type ReadDocument, readDocument } from './read-document.ts';
