@@ -1,0 +1,14 @@
+import type { SpanExporter } from './span-queue.ts';
+
+/** How long one export may take, its retries included. */
+const EXPORT_MS_MAX = 10_000;
+
+/**
+ * Loads the OTLP/gRPC exporter and opens it.
+ *
+ * @param endpoint `http://host:port` in plaintext, `https://host:port` over TLS
+ */
+export async function openOtlpExporter(endpoint: string): Promise<SpanExporter> {
+  const { OTLPTraceExporter } = await import('@opentelemetry/exporter-trace-otlp-grpc');
+  return new OTLPTraceExporter({ url: endpoint, timeoutMillis: EXPORT_MS_MAX });
+}
