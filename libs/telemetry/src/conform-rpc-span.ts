@@ -1,4 +1,4 @@
-import { type Attributes, type AttributeValue, SpanKind, SpanStatusCode } from '@opentelemetry/api';
+import { type Attributes, SpanKind, SpanStatusCode } from '@opentelemetry/api';
 import { ATTRIBUTES, SERVER_ERROR_STATUSES } from './names.ts';
 import type { ExportableSpan } from './span-queue.ts';
 
@@ -57,7 +57,7 @@ const REPLACED = new Set([
 
 /** What needs no new name. Over a Unix socket the instrumentation gives a port that is not a number. */
 function kept(attributes: Attributes): Attributes {
-  const wanted = (value: AttributeValue | undefined): boolean => value !== undefined && !Number.isNaN(value);
+  const wanted = (value: unknown): boolean => value !== undefined && !Number.isNaN(value);
   return Object.fromEntries(
     Object.entries(attributes).filter(([name, value]) => !REPLACED.has(name) && wanted(value)),
   );

@@ -1,0 +1,72 @@
+import {
+  type Client,
+  credentials,
+  makeGenericClientConstructor,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type ServiceError,
+  type sendUnaryData,
+  status,
+} from '@grpc/grpc-js';
+import type { Logger } from '../src/index.ts';
+
+const bytes = (buffer: Buffer): Buffer => buffer;
+const codec = {
+  requestStream: false,
+  requestSerialize: bytes,
+  requestDeserialize: bytes,
+  responseSerialize: bytes,
+  responseDeserialize: bytes,
+};
+const definition = {
+  Echo: { ...codec, path: '/test.Echo/Echo', responseStream: false },
+  Repeat: { ...codec, path: '/test.Echo/Repeat', responseStream: true },
+  Refuse: { ...codec, path: '/test.Echo/Refuse', responseStream: false },
+};
+
+type Reply = (error: ServiceError | null, answer?: Buffer) => void;
+type EchoClient = Client & {
+  Echo(request: Buffer, reply: Reply): void;
+  Refuse(request: Buffer, reply: Reply): void;
+  Repeat(request: Buffer): NodeJS.ReadableStream;
+};
+
+/** Calls a server of this process: one unary call, one stream, one call that is refused with a text of the caller's. */
+export async function callEcho(logger: Logger): Promise<void> {
+  const server = new Server();
+  server.addService(definition, {
+    Echo: (call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>) => {
+      logger.info('in the call');
+      reply(null, call.request);
+    },
+    Repeat: (call: ServerWritableStream<Buffer, Buffer>) => {
+      call.write(call.request);
+      call.end();
+    },
+    Refuse: (_call: ServerUnaryCall<Buffer, Buffer>, reply: sendUnaryData<Buffer>) => {
+      reply({ code: status.INVALID_ARGUMENT, details: 'my secret words' });
+    },
+  });
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+      error === null ? resolve(bound) : reject(error),
+    );
+  });
+  const EchoClientClass = makeGenericClientConstructor(definition, 'Echo');
+  const client = new EchoClientClass(
+    `127.0.0.1:${port}`,
+    credentials.createInsecure(),
+  ) as unknown as EchoClient;
+  await new Promise<void>((resolve) => client.Echo(Buffer.from('a'), () => resolve()));
+  await new Promise<void>((resolve) => client.Refuse(Buffer.from('a'), () => resolve()));
+  await new Promise<void>((resolve) => {
+    client
+      .Repeat(Buffer.from('a'))
+      .on('data', () => {})
+      .on('status', () => resolve());
+  });
+  client.close();
+  server.forceShutdown();
+}
