@@ -1,0 +1,25 @@
+export type {
+  Authority,
+  AuthorityOptions,
+  Credentials,
+  FlawedOptions,
+  IssueOptions,
+} from './development-authority.ts';
+export { createAuthority } from './development-authority.ts';
+export type { Identity, IdentityFault, IdentityMaterial, IdentityProblem } from './identity.ts';
+export { makeIdentity } from './identity.ts';
+export type { SpiffeId, SpiffeIdResult } from './spiffe-id.ts';
+export { parseSpiffeId, trustDomainProblem } from './spiffe-id.ts';
+export { clientTlsOptions, serverTlsOptions } from './tls-options.ts';
+export type { TrustAnchor, TrustBundle } from './trust-bundle.ts';
+export { parseTrustBundle } from './trust-bundle.ts';
+export type {
+  PeerExpectation,
+  PeerIdentity,
+  PeerRefusal,
+  PeerRefusalReason,
+  PeerResult,
+} from './verify-peer.ts';
+export { isStillTrusted, staleness, verifyPeer } from './verify-peer.ts';
+export type { IdentityOptions, IdentitySource } from './watch-identity.ts';
+export { watchIdentity } from './watch-identity.ts';
