@@ -1,0 +1,96 @@
+import { isIP } from 'node:net';
+import { parseDocument } from 'yaml';
+import { z } from 'zod';
+import { StartFailure } from './start-failure.ts';
+
+/** Linux keeps a Unix socket's path in 108 bytes, the closing zero included. */
+const socketPathBytesMax = 107;
+
+/** Where a service listens: `unix:/absolute/path.sock`, or `host:port` on the loopback (port 0: any free one). */
+export const listenAddress = z.string().refine(isLocalAddress, {
+  error: `expected unix:/absolute/path of at most ${socketPathBytesMax} bytes, or a loopback address such as 127.0.0.1:9000`,
+});
+
+/** The part of the configuration that every service has. A service extends it with `.extend({…})`. */
+export const commonConfig = z.strictObject({
+  /** The service's name in logs and traces. */
+  name: z.string().min(1),
+  listen: listenAddress,
+  /** How long calls in flight may go on after SIGTERM, in milliseconds. */
+  drainMsMax: z.int().min(0).max(600_000).default(10_000),
+  telemetry: z
+    .strictObject({
+      /** An OTLP gRPC receiver, such as http://127.0.0.1:4317. Absent: spans are not exported. */
+      otlpEndpoint: z.url({ protocol: /^https?$/ }).optional(),
+      /** The part of traces begun here that is recorded; a caller's own choice wins. 0 to 1. */
+      sampleRatio: z.number().min(0).max(1).default(1),
+    })
+    .default({ sampleRatio: 1 }),
+  log: z
+    .strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info') })
+    .default({ level: 'info' }),
+});
+
+export type CommonConfig = z.infer<typeof commonConfig>;
+
+/**
+ * Parses a service's YAML into a frozen configuration.
+ * @throws StartFailure that names every wrong key with its value and the expected form
+ */
+export function parseServiceConfig<Schema extends z.ZodType<CommonConfig>>(
+  schema: Schema,
+  yamlText: string,
+  fileName: string,
+): z.infer<Schema> {
+  const document = parseDocument(yamlText);
+  if (document.errors.length > 0) {
+    const problems = document.errors.map(({ message }) => `  ${message.split('\n', 1)[0]}`);
+    throw new StartFailure(`${fileName} is not YAML:\n${problems.join('\n')}`);
+  }
+  const value: unknown = document.toJS();
+  const result = schema.safeParse(value);
+  if (!result.success) {
+    const problems = result.error.issues.flatMap((issue) => describe(issue, value));
+    throw new StartFailure(`${fileName} is not a valid configuration:\n${problems.join('\n')}`);
+  }
+  return deepFreeze(result.data);
+}
+
+function describe(issue: z.core.$ZodIssue, root: unknown): string[] {
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map((key) => `  ${keyPath([...issue.path, key])}: there is no such key`);
+  }
+  const value = issue.path.reduce<unknown>(
+    (at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key],
+    root,
+  );
+  const given = value === undefined ? 'missing' : JSON.stringify(value);
+  return [
+    `  ${keyPath(issue.path) || '(whole file)'}: ${given}, ${issue.message.replace(/^Invalid [a-z]+: /, '')}`,
+  ];
+}
+
+function keyPath(path: readonly PropertyKey[]): string {
+  return path
+    .map((key, at) => (typeof key === 'number' ? `[${key}]` : `${at > 0 ? '.' : ''}${String(key)}`))
+    .join('');
+}
+
+function isLocalAddress(address: string): boolean {
+  if (address.startsWith('unix:')) {
+    const path = address.slice('unix:'.length);
+    return path.startsWith('/') && Buffer.byteLength(path) <= socketPathBytesMax;
+  }
+  const match = /^(?:\[([0-9a-f:]+)\]|([^:]+)):(\d{1,5})$/.exec(address);
+  if (!match || Number(match[3]) > 65_535) return false;
+  const host = match[1] ?? match[2] ?? '';
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    for (const inner of Object.values(value)) deepFreeze(inner);
+    Object.freeze(value);
+  }
+  return value;
+}

@@ -1,0 +1,170 @@
+import { isUtf8 } from 'node:buffer';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import {
+  createFileRegistry,
+  type DescField,
+  type DescMessage,
+  type DescMethod,
+  type FileRegistry,
+  fromBinary,
+  getOption,
+  ScalarType,
+  toBinary,
+  toJson,
+} from '@bufbuild/protobuf';
+import { pathToString } from '@bufbuild/protobuf/reflect';
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
+import {
+  FileDescriptorProtoSchema,
+  type FileDescriptorSet,
+  FileDescriptorSetSchema,
+} from '@bufbuild/protobuf/wkt';
+import { createValidator, type Validator } from '@bufbuild/protovalidate';
+import { status } from '@grpc/grpc-js';
+import { invalidArgument, RpcError } from './errors.ts';
+
+/** The message size of a method whose contract names none, in bytes (gRPC's own default). */
+const messageBytesDefault = 4 * 1024 * 1024;
+
+/** What the contract says about one method, ready to be applied to raw messages. */
+export interface MethodContract {
+  /** Full name with a leading slash, as in `:path`. */
+  readonly path: string;
+  readonly requestBytesMax: number;
+  readonly responseBytesMax: number;
+  /** Why a request's bytes are refused, or undefined for a valid message. */
+  check(bytes: Uint8Array): RpcError | undefined;
+}
+
+/** The descriptor set that every service and sidecar shares. */
+export interface Contract {
+  /** Throws for a path that the contract does not have: that is a bug of the caller. */
+  method(path: string): MethodContract;
+  /** Serialized FileDescriptorProtos, imports included, for server reflection. */
+  readonly files: readonly Buffer[];
+}
+
+/** Reads the descriptor set that comes with @gatehouse/contracts. */
+export function loadContract(): Contract {
+  const bytes = readFileSync(fileURLToPath(import.meta.resolve('@gatehouse/contracts/descriptors.binpb')));
+  const set: FileDescriptorSet = fromBinary(FileDescriptorSetSchema, bytes);
+  const registry = createFileRegistry(set);
+  const validator = createValidator({ registry });
+  return {
+    method: (path) => methodContract(path, registry, validator),
+    files: set.file.map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file))),
+  };
+}
+
+function methodContract(path: string, registry: FileRegistry, validator: Validator): MethodContract {
+  const [service = '', name] = path.slice(1).split('/');
+  const method = registry.getService(service)?.methods.find((candidate) => candidate.name === name);
+  if (!method) throw new Error(`the contract has no method ${path}`);
+  // Rules are compiled at the first use of a message (tens of milliseconds): here, and not under the first call.
+  checkMessage(method.input, new Uint8Array(), validator);
+  const limits = sizeLimits(method, registry);
+  return {
+    path,
+    ...limits,
+    check(bytes) {
+      if (bytes.length > limits.requestBytesMax) {
+        return messageTooLarge('request', bytes.length, limits.requestBytesMax);
+      }
+      return checkMessage(method.input, bytes, validator);
+    },
+  };
+}
+
+/** RESOURCE_EXHAUSTED, as gRPC libraries answer to a message over the limit. */
+export function messageTooLarge(kind: 'request' | 'response', bytes: number, bytesMax: number): RpcError {
+  return new RpcError(
+    status.RESOURCE_EXHAUSTED,
+    `The ${kind} message has ${bytes} bytes; the limit of this method is ${bytesMax}.`,
+    {
+      errorInfo: {
+        reason: 'MESSAGE_TOO_LARGE',
+        metadata: { bytes: String(bytes), bytesMax: String(bytesMax) },
+      },
+    },
+  );
+}
+
+function sizeLimits(method: DescMethod, registry: FileRegistry) {
+  const extension = registry.getExtension('gatehouse.policy.v1.method');
+  const policy = extension?.message && getOption(method, extension);
+  const json = policy
+    ? (toJson(extension.message as DescMessage, policy as never, { registry }) as Record<string, unknown>)
+    : {};
+  return {
+    requestBytesMax: Number(json['requestBytesMax'] ?? messageBytesDefault),
+    responseBytesMax: Number(json['responseBytesMax'] ?? messageBytesDefault),
+  };
+}
+
+/**
+ * The bytes are decoded strictly here, because the generated decoders are lenient: they turn invalid UTF-8 into
+ * replacement characters and accept unclosed groups.
+ */
+function checkMessage(desc: DescMessage, bytes: Uint8Array, validator: Validator): RpcError | undefined {
+  let message: ReturnType<typeof fromBinary>;
+  try {
+    message = fromBinary(desc, bytes);
+  } catch {
+    const fields = invalidTextFields(desc, bytes, '');
+    return invalidArgument(
+      fields.length > 0
+        ? fields.map((field) => ({ field, description: 'must be valid UTF-8' }))
+        : [{ field: '', description: `must be a valid ${desc.typeName}` }],
+    );
+  }
+  const result = validator.validate(desc, message);
+  switch (result.kind) {
+    case 'valid':
+      return undefined;
+    case 'error':
+      throw result.error;
+    case 'invalid':
+      return invalidArgument(
+        result.violations.map(({ field, message: description }) => ({
+          field: pathToString(field),
+          description,
+        })),
+      );
+  }
+}
+
+/** Paths of the string fields that are not UTF-8, outermost first; empty when the bytes are broken otherwise. */
+function invalidTextFields(desc: DescMessage, bytes: Uint8Array, prefix: string): string[] {
+  const found: string[] = [];
+  const seen = new Map<number, number>();
+  const reader = new BinaryReader(bytes);
+  try {
+    while (reader.pos < reader.len) {
+      const [number, wireType] = reader.tag();
+      const field = desc.fields.find((candidate) => candidate.number === number);
+      if (!field || wireType !== WireType.LengthDelimited) {
+        reader.skip(wireType, number);
+        continue;
+      }
+      const value = reader.bytes();
+      const index = seen.get(number) ?? 0;
+      seen.set(number, index + 1);
+      const path = `${prefix}${field.name}${field.fieldKind === 'list' ? `[${index}]` : ''}`;
+      const inner = messageOf(field);
+      if (inner) found.push(...invalidTextFields(inner, value, `${path}.`));
+      else if (isText(field) && !isUtf8(value)) found.push(path);
+    }
+  } catch {
+    return found; // Broken further on; what was found so far still holds.
+  }
+  return found;
+}
+
+function messageOf(field: DescField): DescMessage | undefined {
+  return field.fieldKind === 'message' || field.fieldKind === 'list' ? field.message : undefined;
+}
+
+function isText(field: DescField): boolean {
+  return (field.fieldKind === 'scalar' || field.fieldKind === 'list') && field.scalar === ScalarType.STRING;
+}
