@@ -1,0 +1,372 @@
+/** The receiving half of a connection: what each frame means (RFC 9113 §5, §6, §8). */
+import type { FloodKind, ViolationKind } from './abuse-guard.ts';
+import { Closing } from './closed-streams.ts';
+import type { Connection } from './connection.ts';
+import { ErrorCode } from './error-code.ts';
+import type { FrameSink } from './frame-reader.ts';
+import { Flag, FrameType, readUint32, WINDOW_BYTES_LARGEST } from './frame-types.ts';
+import { Decoded } from './hpack-decoder.ts';
+import { checkRequest, checkResponse, checkTrailers, type MessageHead } from './message-rules.ts';
+import { isUnprocessed, type Stream } from './stream.ts';
+
+export class Inbound implements FrameSink {
+  private readonly connection: Connection;
+  private dataStream: Stream | null = null;
+
+  constructor(connection: Connection) {
+    this.connection = connection;
+  }
+
+  onUnreadable(code: number, detail: string): void {
+    const kind: ViolationKind =
+      code === ErrorCode.FRAME_SIZE_ERROR
+        ? 'frame-size'
+        : code === ErrorCode.ENHANCE_YOUR_CALM
+          ? 'continuation-flood'
+          : 'protocol';
+    this.connection.fail(kind, code, detail);
+  }
+
+  onDataBegin(streamId: number, payloadBytes: number): void {
+    const { connection } = this;
+    this.dataStream = null;
+    if (!connection.receiveWindow.take(payloadBytes)) {
+      connection.fail('flow-control', ErrorCode.FLOW_CONTROL_ERROR, 'connection window overrun');
+      return;
+    }
+    const stream = connection.streams.get(streamId);
+    if (stream === undefined) this.onClosedStream(streamId, true);
+    else if (stream.remoteEnded) {
+      connection.failStream(stream, 'stream-closed', ErrorCode.STREAM_CLOSED, 'DATA after END_STREAM');
+    } else if (!stream.headReceived) {
+      connection.failStream(stream, 'malformed-message', ErrorCode.PROTOCOL_ERROR, 'DATA before the head');
+    } else if (!stream.receiveWindow.take(payloadBytes)) {
+      connection.failStream(stream, 'flow-control', ErrorCode.FLOW_CONTROL_ERROR, 'stream window overrun');
+    } else this.dataStream = stream;
+  }
+
+  onDataPiece(
+    chunk: Buffer,
+    start: number,
+    end: number,
+    paddingBytes: number,
+    last: boolean,
+    endStream: boolean,
+  ): void {
+    const { connection } = this;
+    const stream = this.dataStream;
+    const count = end - start;
+    if (stream === null || stream.closed) {
+      connection.credit(count + paddingBytes);
+      return;
+    }
+    if (paddingBytes > 0) {
+      connection.credit(paddingBytes);
+      stream.creditStream(paddingBytes);
+    }
+    if (count === 0 && !endStream) {
+      if (last && paddingBytes === 0) this.flood('empty-data-flood');
+      return;
+    }
+    if (stream.contentLeft >= 0) {
+      stream.contentLeft -= count;
+      if (stream.contentLeft < 0 || (endStream && stream.contentLeft > 0)) {
+        connection.credit(count);
+        connection.failStream(
+          stream,
+          'malformed-message',
+          ErrorCode.PROTOCOL_ERROR,
+          'body differs from content-length',
+        );
+        return;
+      }
+    }
+    stream.received(count);
+    if (endStream) stream.remoteEnded = true;
+    stream.handler.onData(stream, chunk, start, end, endStream);
+    if (endStream) connection.releaseIfEnded(stream);
+  }
+
+  onHeaderBlock(
+    streamId: number,
+    endStream: boolean,
+    selfDependent: boolean,
+    block: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    const { connection } = this;
+    const decoded = connection.decoder.decode(block, start, end);
+    if (decoded === Decoded.INVALID) {
+      connection.fail('compression', ErrorCode.COMPRESSION_ERROR, 'header block does not decode');
+      return;
+    }
+    const tooLarge = decoded === Decoded.OVER_LIMIT;
+    const stream = connection.streams.get(streamId);
+    if (stream !== undefined) {
+      if (selfDependent) this.selfDependency(streamId);
+      else if (tooLarge) this.refuseList(streamId);
+      else if (stream.remoteEnded) {
+        connection.failStream(stream, 'stream-closed', ErrorCode.STREAM_CLOSED, 'HEADERS after END_STREAM');
+      } else if (stream.headReceived) this.trailers(stream, endStream);
+      else this.response(stream, endStream);
+    } else if (connection.isServer && streamId % 2 === 1 && streamId > connection.newestPeerId) {
+      if (!connection.takesPeerStream(streamId)) return;
+      if (selfDependent) this.selfDependency(streamId);
+      else if (tooLarge) this.refuseList(streamId);
+      else this.request(streamId, endStream);
+    } else {
+      this.onClosedStream(streamId, false);
+    }
+  }
+
+  private selfDependency(streamId: number): void {
+    this.connection.failStreamId(streamId, 'protocol', ErrorCode.PROTOCOL_ERROR, 'stream depends on itself');
+  }
+
+  private refuseList(streamId: number): void {
+    this.connection.failStreamId(
+      streamId,
+      'header-list-too-large',
+      ErrorCode.ENHANCE_YOUR_CALM,
+      'header list too large',
+    );
+  }
+
+  private request(streamId: number, endStream: boolean): void {
+    const { connection } = this;
+    const fields = connection.decoder.fields;
+    const head = checkRequest(fields);
+    if (this.isMalformed(streamId, head, endStream && head.contentLength > 0)) return;
+    const contentLength = head.contentLength;
+    const stream = connection.acceptStream(streamId);
+    if (stream === null) return;
+    stream.headReceived = true;
+    stream.contentLeft = contentLength;
+    stream.remoteEnded = endStream;
+    stream.handler.onHeaders(stream, fields, endStream);
+    if (endStream) connection.releaseIfEnded(stream);
+  }
+
+  private response(stream: Stream, endStream: boolean): void {
+    const { connection } = this;
+    const fields = connection.decoder.fields;
+    const head = checkResponse(fields);
+    const informational = head.status >= 100 && head.status < 200;
+    const bodiless = stream.isHead || head.status === 204 || head.status === 304;
+    const contentLength = bodiless ? -1 : head.contentLength;
+    if (this.isMalformed(stream.id, head, endStream && (informational || contentLength > 0))) return;
+    if (informational) return;
+    stream.headReceived = true;
+    stream.contentLeft = contentLength;
+    stream.remoteEnded = endStream;
+    stream.handler.onHeaders(stream, fields, endStream);
+    if (endStream) connection.releaseIfEnded(stream);
+  }
+
+  private trailers(stream: Stream, endStream: boolean): void {
+    const { connection } = this;
+    const fields = connection.decoder.fields;
+    if (this.isMalformed(stream.id, checkTrailers(fields), !endStream || stream.contentLeft > 0)) return;
+    stream.remoteEnded = true;
+    stream.handler.onHeaders(stream, fields, true);
+    connection.releaseIfEnded(stream);
+  }
+
+  private isMalformed(streamId: number, head: MessageHead, framingWrong: boolean): boolean {
+    if (head.fault === '' && !framingWrong) return false;
+    const detail =
+      head.fault === '' ? 'END_STREAM where the message cannot end, or missing at its end' : head.fault;
+    this.connection.failStreamId(streamId, 'malformed-message', ErrorCode.PROTOCOL_ERROR, detail);
+    return true;
+  }
+
+  /** DATA or HEADERS on a stream that is not open (RFC 9113 §5.1, §5.1.1). */
+  private onClosedStream(streamId: number, isData: boolean): void {
+    const { connection } = this;
+    if (connection.isIdle(streamId)) {
+      connection.fail('protocol', ErrorCode.PROTOCOL_ERROR, 'frame on an idle stream');
+      return;
+    }
+    switch (connection.closing(streamId)) {
+      case Closing.RESET_HERE:
+        return;
+      case Closing.ENDED:
+        connection.fail('stream-closed', ErrorCode.STREAM_CLOSED, 'frame on a closed stream');
+        return;
+      case Closing.NEVER_OPENED:
+        if (isData) connection.fail('stream-closed', ErrorCode.STREAM_CLOSED, 'DATA on a skipped stream');
+        else connection.fail('protocol', ErrorCode.PROTOCOL_ERROR, 'stream id goes back');
+        return;
+      default:
+        this.flood('idle-frame-flood');
+    }
+  }
+
+  onControl(
+    type: number,
+    flags: number,
+    streamId: number,
+    payload: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    const fault = controlFault(type, flags, streamId, end - start);
+    if (fault === ErrorCode.NO_ERROR) this.control(type, flags, streamId, payload, start, end);
+    else if (type === FrameType.PRIORITY && streamId !== 0 && !this.connection.isIdle(streamId)) {
+      this.connection.failStreamId(streamId, 'frame-size', fault, 'PRIORITY of a wrong size');
+    } else {
+      const kind = fault === ErrorCode.FRAME_SIZE_ERROR ? 'frame-size' : 'protocol';
+      this.connection.fail(kind, fault, `illegal frame of type ${type}`);
+    }
+  }
+
+  private control(
+    type: number,
+    flags: number,
+    streamId: number,
+    payload: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    const isAck = (flags & Flag.ACK) !== 0;
+    switch (type) {
+      case FrameType.WINDOW_UPDATE:
+        return this.windowUpdate(streamId, readUint32(payload, start) & WINDOW_BYTES_LARGEST);
+      case FrameType.RST_STREAM:
+        return this.reset(streamId, readUint32(payload, start));
+      case FrameType.SETTINGS:
+        return isAck ? this.connection.onSettingsAck() : this.settings(payload, start, end);
+      case FrameType.PING:
+        return this.ping(isAck, payload, start);
+      case FrameType.GOAWAY:
+        return this.connection.onGoaway(
+          readUint32(payload, start) & WINDOW_BYTES_LARGEST,
+          readUint32(payload, start + 4),
+          payload.toString('latin1', start + 8, Math.min(end, start + 8 + 128)),
+        );
+      case FrameType.PRIORITY:
+        if ((readUint32(payload, start) & WINDOW_BYTES_LARGEST) === streamId) this.selfDependency(streamId);
+        this.flood('idle-frame-flood');
+        return;
+      default:
+        this.flood('idle-frame-flood');
+    }
+  }
+
+  private windowUpdate(streamId: number, increment: number): void {
+    const { connection } = this;
+    const outbound = connection.outbound;
+    if (streamId === 0) {
+      if (increment === 0)
+        return connection.fail('flow-control', ErrorCode.PROTOCOL_ERROR, 'window increment of 0');
+      outbound.sendWindow += increment;
+      if (outbound.sendWindow > WINDOW_BYTES_LARGEST) {
+        return connection.fail('flow-control', ErrorCode.FLOW_CONTROL_ERROR, 'connection window over 2^31-1');
+      }
+      return outbound.pump();
+    }
+    const stream = connection.streams.get(streamId);
+    if (stream === undefined) {
+      if (connection.isIdle(streamId))
+        connection.fail('protocol', ErrorCode.PROTOCOL_ERROR, 'frame on an idle stream');
+      return;
+    }
+    if (increment === 0) {
+      return connection.failStream(stream, 'flow-control', ErrorCode.PROTOCOL_ERROR, 'window increment of 0');
+    }
+    stream.sendWindow += increment;
+    if (stream.sendWindow > WINDOW_BYTES_LARGEST) {
+      return connection.failStream(
+        stream,
+        'flow-control',
+        ErrorCode.FLOW_CONTROL_ERROR,
+        'stream window over 2^31-1',
+      );
+    }
+    if (stream.queuedBytes > 0) {
+      outbound.schedule(stream);
+      outbound.pump();
+    }
+  }
+
+  private reset(streamId: number, code: number): void {
+    const { connection } = this;
+    if (connection.isIdle(streamId)) {
+      return connection.fail('protocol', ErrorCode.PROTOCOL_ERROR, 'RST_STREAM on an idle stream');
+    }
+    if (connection.isServer && !this.flood('reset-flood')) return;
+    const stream = connection.streams.get(streamId);
+    if (stream === undefined) return;
+    connection.closeStream(stream, Closing.ENDED, {
+      code,
+      origin: 'peer',
+      processed: isUnprocessed(code) ? 'no' : 'maybe',
+      detail: 'RST_STREAM from the peer',
+    });
+  }
+
+  private settings(payload: Buffer, start: number, end: number): void {
+    const { connection } = this;
+    if (!this.flood('settings-flood')) return;
+    const { remote, outbound } = connection;
+    const windowBefore = remote.initialWindowBytes;
+    const code = remote.apply(payload, start, end, !connection.isServer);
+    if (code !== ErrorCode.NO_ERROR) return connection.fail('protocol', code, 'illegal SETTINGS value');
+    outbound.frameBytesMax = remote.frameBytesMax;
+    outbound.encoder.peerTableBytes(remote.headerTableBytes);
+    const shift = remote.initialWindowBytes - windowBefore;
+    if (shift !== 0) {
+      for (const stream of connection.streams.values()) {
+        stream.sendWindow += shift;
+        if (stream.sendWindow > WINDOW_BYTES_LARGEST) {
+          return connection.fail('flow-control', ErrorCode.FLOW_CONTROL_ERROR, 'stream window over 2^31-1');
+        }
+        if (stream.queuedBytes > 0) outbound.schedule(stream);
+      }
+    }
+    outbound.settingsAck();
+    outbound.pump();
+    connection.offerSlots();
+  }
+
+  private ping(isAck: boolean, payload: Buffer, start: number): void {
+    if (isAck) return this.connection.onPingAck(payload, start);
+    if (this.flood('ping-flood')) this.connection.outbound.ping(payload, start, true);
+  }
+
+  /** Counts one of a class that is only bad in masses; false when that ended the connection. */
+  private flood(kind: FloodKind): boolean {
+    if (this.connection.guard.allows(kind)) return true;
+    this.connection.fail(kind, ErrorCode.ENHANCE_YOUR_CALM, kind);
+    return false;
+  }
+}
+
+/** The connection error that a frame's size and stream id alone make it, or NO_ERROR. */
+function controlFault(type: number, flags: number, streamId: number, size: number): number {
+  switch (type) {
+    case FrameType.PRIORITY:
+      if (streamId === 0) return ErrorCode.PROTOCOL_ERROR;
+      return size === 5 ? ErrorCode.NO_ERROR : ErrorCode.FRAME_SIZE_ERROR;
+    case FrameType.RST_STREAM:
+      if (size !== 4) return ErrorCode.FRAME_SIZE_ERROR;
+      return streamId === 0 ? ErrorCode.PROTOCOL_ERROR : ErrorCode.NO_ERROR;
+    case FrameType.SETTINGS:
+      if (streamId !== 0) return ErrorCode.PROTOCOL_ERROR;
+      if ((flags & Flag.ACK) !== 0 ? size !== 0 : size % 6 !== 0) return ErrorCode.FRAME_SIZE_ERROR;
+      return ErrorCode.NO_ERROR;
+    case FrameType.PUSH_PROMISE:
+      return ErrorCode.PROTOCOL_ERROR;
+    case FrameType.PING:
+      if (streamId !== 0) return ErrorCode.PROTOCOL_ERROR;
+      return size === 8 ? ErrorCode.NO_ERROR : ErrorCode.FRAME_SIZE_ERROR;
+    case FrameType.GOAWAY:
+      if (streamId !== 0) return ErrorCode.PROTOCOL_ERROR;
+      return size >= 8 ? ErrorCode.NO_ERROR : ErrorCode.FRAME_SIZE_ERROR;
+    case FrameType.WINDOW_UPDATE:
+      return size === 4 ? ErrorCode.NO_ERROR : ErrorCode.FRAME_SIZE_ERROR;
+    default:
+      return ErrorCode.NO_ERROR;
+  }
+}

@@ -1,0 +1,67 @@
+/** Bytes of one stream that wait for the peer's window. Small pieces are merged, so that dribble costs no more than its bytes. */
+const BLOCK_BYTES_SMALLEST = 2048;
+const BLOCK_BYTES_LARGEST = 16_384;
+
+class Block {
+  readonly bytes: Buffer;
+  start = 0;
+  end = 0;
+
+  constructor(size: number) {
+    this.bytes = Buffer.allocUnsafeSlow(size);
+  }
+}
+
+export class SendQueue {
+  /** Bytes waiting. */
+  size = 0;
+  private blocks: Block[] = [];
+
+  push(chunk: Buffer, start: number, end: number): void {
+    let at = start;
+    this.size += end - start;
+    while (at < end) {
+      const block = this.lastWithRoom(end - at);
+      const count = Math.min(end - at, block.bytes.length - block.end);
+      chunk.copy(block.bytes, block.end, at, at + count);
+      block.end += count;
+      at += count;
+    }
+  }
+
+  /** Bytes that can be taken in one piece. */
+  get frontBytes(): number {
+    const front = this.blocks[0];
+    return front === undefined ? 0 : front.end - front.start;
+  }
+
+  /** The block to take from: up to `frontBytes` bytes from `frontStart` on. */
+  get front(): Buffer {
+    return (this.blocks[0] as Block).bytes;
+  }
+
+  get frontStart(): number {
+    return (this.blocks[0] as Block).start;
+  }
+
+  drop(count: number): void {
+    const front = this.blocks[0] as Block;
+    front.start += count;
+    this.size -= count;
+    if (front.start === front.end) this.blocks.shift();
+  }
+
+  clear(): void {
+    this.blocks = [];
+    this.size = 0;
+  }
+
+  private lastWithRoom(wanted: number): Block {
+    const last = this.blocks[this.blocks.length - 1];
+    if (last !== undefined && last.end < last.bytes.length) return last;
+    const doubled = last === undefined ? BLOCK_BYTES_SMALLEST : last.bytes.length * 2;
+    const block = new Block(Math.min(BLOCK_BYTES_LARGEST, Math.max(doubled, wanted)));
+    this.blocks.push(block);
+    return block;
+  }
+}
