@@ -4,8 +4,8 @@ export type {
   Credentials,
   FlawedOptions,
   IssueOptions,
-} from './development-authority.ts';
-export { createAuthority } from './development-authority.ts';
+} from './authority.ts';
+export { createAuthority } from './authority.ts';
 export type { Identity, IdentityFault, IdentityMaterial, IdentityProblem } from './identity.ts';
 export { makeIdentity } from './identity.ts';
 export type { SpiffeId, SpiffeIdResult } from './spiffe-id.ts';

@@ -1,23 +1,23 @@
-import './reflect-metadata.ts';
 import type { X509Certificate } from 'node:crypto';
 import { createHash } from 'node:crypto';
-import * as x509 from '@peculiar/x509';
+import type { CertificateExtensions } from './certificate-extensions.ts';
+import { readExtensions } from './certificate-extensions.ts';
 import type { SpiffeId } from './spiffe-id.ts';
 import { parseSpiffeId } from './spiffe-id.ts';
 
-/** Object identifiers of RFC 5280 §4.2.1. */
-const SUBJECT_ALTERNATIVE_NAME = '2.5.29.17';
-const BASIC_CONSTRAINTS = '2.5.29.19';
-const KEY_USAGE = '2.5.29.15';
-const EXTENDED_KEY_USAGE = '2.5.29.37';
-const ANY_PURPOSE = '2.5.29.37.0';
+/** Bits of KeyUsage, RFC 5280 §4.2.1.3. */
+const DIGITAL_SIGNATURE = 1 << 0;
+const KEY_CERT_SIGN = 1 << 5;
+const CRL_SIGN = 1 << 6;
 
 /** What a leaf is used for in a handshake. */
 export type Purpose = 'client' | 'server';
-const PURPOSE_OID: Readonly<Record<Purpose, string>> = {
-  client: x509.ExtendedKeyUsage.clientAuth,
-  server: x509.ExtendedKeyUsage.serverAuth,
+/** DER contents of 1.3.6.1.5.5.7.3.2, 1.3.6.1.5.5.7.3.1 and 2.5.29.37.0, RFC 5280 §4.2.1.12. */
+const PURPOSE_ID: Readonly<Record<Purpose, string>> = {
+  client: '2b06010505070302',
+  server: '2b06010505070301',
 };
+const ANY_PURPOSE = '551d2500';
 
 export type LeafRefusal = {
   readonly reason:
@@ -31,25 +31,24 @@ export type LeafRefusal = {
   readonly detail: string;
 };
 
+type Refused = { readonly refusal: LeafRefusal };
+
 /**
- * Applies X509-SVID §2 to §4 to a leaf: one URI name and a SPIFFE ID with a path, not a CA, keys for signing a
- * handshake and nothing else. The extensions are read from the DER, never from Node's text form of the names,
- * in which a crafted name can pose as another (CVE-2021-44532).
+ * Applies X509-SVID §2 to §4 to a leaf: exactly one URI name, a SPIFFE ID with a path in the trust domain; not a
+ * CA; a key for signing handshakes and nothing else.
  */
 export function readLeaf(
   certificate: X509Certificate,
   trustDomain: string,
   purposes: readonly Purpose[],
-): { readonly id: SpiffeId } | { readonly refusal: LeafRefusal } {
-  let parsed: x509.X509Certificate;
-  let uris: readonly string[];
+): { readonly id: SpiffeId } | Refused {
+  let extensions: CertificateExtensions;
   try {
-    parsed = new x509.X509Certificate(certificate.raw);
-    uris = uriNames(parsed);
+    extensions = readExtensions(certificate.raw);
   } catch (error) {
     return refuse('MALFORMED_CERTIFICATE', error instanceof Error ? error.message : 'unreadable extension');
   }
-  return usageRefusal(parsed, purposes) ?? readSpiffeId(uris, trustDomain);
+  return usageRefusal(extensions, purposes) ?? readSpiffeId(extensions.uris, trustDomain);
 }
 
 /** RFC 8705 §3.1: the SHA-256 of the DER, base64url. */
@@ -57,56 +56,31 @@ export function thumbprint(certificate: X509Certificate): string {
   return createHash('sha256').update(certificate.raw).digest('base64url');
 }
 
-function refuse(reason: LeafRefusal['reason'], detail: string): { readonly refusal: LeafRefusal } {
+function refuse(reason: LeafRefusal['reason'], detail: string): Refused {
   return { refusal: { reason, detail } };
 }
 
-function uriNames(certificate: x509.X509Certificate): readonly string[] {
-  const uris: string[] = [];
-  for (const extension of certificate.getExtensions(SUBJECT_ALTERNATIVE_NAME)) {
-    const names = new x509.SubjectAlternativeNameExtension(extension.rawData).names;
-    for (const name of names.items) {
-      if (name.type === 'url') {
-        uris.push(name.value);
-      }
-    }
-  }
-  return uris;
-}
-
-function usageRefusal(
-  certificate: x509.X509Certificate,
-  purposes: readonly Purpose[],
-): { readonly refusal: LeafRefusal } | null {
-  const basic = certificate.getExtension<x509.BasicConstraintsExtension>(BASIC_CONSTRAINTS);
-  if (basic?.ca === true) {
+function usageRefusal(extensions: CertificateExtensions, purposes: readonly Purpose[]): Refused | null {
+  const { ca, keyUsage, purposes: allowed } = extensions;
+  if (ca) {
     return refuse('NOT_A_LEAF', 'the certificate is a CA');
   }
-  const usage = certificate.getExtension<x509.KeyUsagesExtension>(KEY_USAGE)?.usages;
-  if (usage === undefined || (usage & x509.KeyUsageFlags.digitalSignature) === 0) {
+  if (keyUsage === null || (keyUsage & DIGITAL_SIGNATURE) === 0) {
     return refuse('WRONG_KEY_USAGE', 'the key usage does not hold digitalSignature');
   }
-  if ((usage & (x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign)) !== 0) {
+  if ((keyUsage & (KEY_CERT_SIGN | CRL_SIGN)) !== 0) {
     return refuse('NOT_A_LEAF', 'the key may sign certificates or revocation lists');
   }
-  const extended = certificate.getExtension<x509.ExtendedKeyUsageExtension>(EXTENDED_KEY_USAGE)?.usages;
   for (const purpose of purposes) {
     // X509-SVID §4.4 leaves the extension optional; where it is present it must allow the handshake.
-    if (
-      extended !== undefined &&
-      !extended.includes(PURPOSE_OID[purpose]) &&
-      !extended.includes(ANY_PURPOSE)
-    ) {
+    if (allowed !== null && !allowed.includes(PURPOSE_ID[purpose]) && !allowed.includes(ANY_PURPOSE)) {
       return refuse('WRONG_KEY_USAGE', `the extended key usage does not hold ${purpose}Auth`);
     }
   }
   return null;
 }
 
-function readSpiffeId(
-  uris: readonly string[],
-  trustDomain: string,
-): { readonly id: SpiffeId } | { readonly refusal: LeafRefusal } {
+function readSpiffeId(uris: readonly string[], trustDomain: string): { readonly id: SpiffeId } | Refused {
   const [uri] = uris;
   if (uri === undefined) {
     return refuse('NO_SPIFFE_ID', 'the certificate has no URI name');

@@ -1,9 +1,9 @@
 import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { Authority } from './development-authority.ts';
-import { createAuthority } from './development-authority.ts';
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { Authority } from './authority.ts';
+import { createAuthority } from './authority.ts';
 import type { IdentityProblem } from './identity.ts';
 import type { IdentitySource } from './watch-identity.ts';
 import { watchIdentity } from './watch-identity.ts';
@@ -64,7 +64,8 @@ async function started(options: Parameters<typeof watching>[0] = {}): Promise<Id
   return result.source;
 }
 
-const generation = (expected: number) => () => expect(source?.current().generation).toBe(expected);
+const WAIT = { timeout: 5_000, interval: 5 };
+const generation = () => source?.current().generation;
 
 describe('watchIdentity', () => {
   it('reads the first set', async () => {
@@ -81,13 +82,13 @@ describe('watchIdentity', () => {
     const seen: number[] = [];
     const unsubscribe = watched.subscribe((identity) => seen.push(identity.generation));
     await writeSet(directory);
-    await vi.waitFor(generation(2), 5_000);
+    await expect.poll(generation, WAIT).toBe(2);
     expect(watched.current().certificatePem).not.toBe(before.certificatePem);
     expect(watched.current().secureContext).not.toBe(before.secureContext);
     expect(seen).toEqual([2]);
     unsubscribe();
     await writeSet(directory);
-    await vi.waitFor(generation(3), 5_000);
+    await expect.poll(generation, WAIT).toBe(3);
     expect(seen).toEqual([2]);
   });
 
@@ -101,7 +102,7 @@ describe('watchIdentity', () => {
     await writeSet(join(directory, '..2'));
     await symlink('..2', join(directory, '..data_tmp'));
     await rename(join(directory, '..data_tmp'), join(directory, '..data'));
-    await vi.waitFor(generation(2), 5_000);
+    await expect.poll(generation, WAIT).toBe(2);
     expect(problems).toEqual([]);
   });
 
@@ -112,7 +113,7 @@ describe('watchIdentity', () => {
     await writeSet(join(directory, 'two'));
     await symlink('two', join(directory, 'next'));
     await rename(join(directory, 'next'), join(directory, 'link'));
-    await vi.waitFor(generation(2), 5_000);
+    await expect.poll(generation, WAIT).toBe(2);
   });
 
   it('keeps the last good set while a pair is half written, then takes the whole one', async () => {
@@ -121,10 +122,10 @@ describe('watchIdentity', () => {
     const before = watched.current();
     const { certificatePem, keyPem } = await authority.issue({ spiffeId: ID, validForMs: HOUR_MS });
     await writeFile(join(directory, 'tls.crt'), certificatePem);
-    await vi.waitFor(() => expect(problems.at(-1)?.code).toBe('KEY_MISMATCH'), 5_000);
+    await expect.poll(() => problems.at(-1)?.code, WAIT).toBe('KEY_MISMATCH');
     expect(watched.current()).toBe(before);
     await writeFile(join(directory, 'tls.key'), keyPem);
-    await vi.waitFor(generation(2), 5_000);
+    await expect.poll(generation, WAIT).toBe(2);
     expect(watched.current().certificatePem).toBe(certificatePem);
   });
 
@@ -132,10 +133,10 @@ describe('watchIdentity', () => {
     await writeSet(directory);
     await started({ pollMs: 20 });
     await rm(join(directory, 'tls.key'));
-    await vi.waitFor(() => expect(problems).toHaveLength(1), 5_000);
+    await expect.poll(() => problems.length, WAIT).toBe(1);
     expect(problems[0]?.code).toBe('FILE_UNREADABLE');
     await writeSet(directory);
-    await vi.waitFor(generation(2), 5_000);
+    await expect.poll(generation, WAIT).toBe(2);
     expect(problems.filter(({ code }) => code === 'FILE_UNREADABLE')).toHaveLength(1);
   });
 

@@ -1,7 +1,5 @@
-import type { FSWatcher } from 'node:fs';
-import { watch } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { followFiles } from './follow-files.ts';
 import type { Identity, IdentityMaterial, IdentityProblem } from './identity.ts';
 import { makeIdentity } from './identity.ts';
 
@@ -62,65 +60,52 @@ function follow(options: IdentityOptions, first: Identity, material: IdentityMat
   let identity = first;
   let taken = contentOf(material);
   let refused = '';
-  let settling: NodeJS.Timeout | undefined;
-  let loading = false;
+  let loading: Promise<void> | null = null;
+  let again = false;
   let closed = false;
 
-  const report = (content: string, problem: IdentityProblem): void => {
-    if (content !== refused) {
-      refused = content;
-      options.onError?.(problem);
-    }
-  };
-  const take = (next: IdentityMaterial): void => {
-    const content = contentOf(next);
-    if (content === taken) {
-      refused = '';
+  const take = (read: ReadResult): void => {
+    const content = 'problem' in read ? read.problem.detail : contentOf(read.material);
+    if (content === taken || content === refused) {
+      refused = content === taken ? '' : refused;
       return;
     }
-    const made = makeIdentity(next, { trustDomain, nowMs: clock(), generation: identity.generation + 1 });
+    const made =
+      'problem' in read
+        ? read
+        : makeIdentity(read.material, { trustDomain, nowMs: clock(), generation: identity.generation + 1 });
     if ('problem' in made) {
-      report(content, made.problem);
+      refused = content;
+      options.onError?.(made.problem);
       return;
     }
     identity = made.identity;
     taken = content;
     refused = '';
     options.onChange?.(identity);
-    for (const listener of [...listeners]) {
+    for (const listener of listeners) {
       listener(identity);
     }
   };
   const load = async (): Promise<void> => {
-    if (loading) {
-      settle();
-      return;
-    }
-    loading = true;
-    try {
+    do {
+      again = false;
       const read = await readMaterial(options);
-      if (closed) {
-        return;
+      if (!closed) {
+        take(read);
       }
-      if ('problem' in read) {
-        report(read.problem.detail, read.problem);
-      } else {
-        take(read.material);
-      }
-    } finally {
-      loading = false;
-    }
+    } while (again && !closed);
+    loading = null;
   };
-  const settle = (): void => {
-    if (!closed) {
-      clearTimeout(settling);
-      settling = setTimeout(() => void load(), settleMs);
-    }
+  const onQuiet = (): void => {
+    again = loading !== null;
+    loading ??= load();
   };
 
-  const watchers = watchDirectories(options, settle);
-  const polling = setInterval(() => void load(), pollMs);
-  polling.unref();
+  const stop = followFiles([options.certificateFile, options.keyFile, options.bundleFile], onQuiet, {
+    settleMs,
+    pollMs,
+  });
   return {
     current: () => identity,
     subscribe: (listener) => {
@@ -129,38 +114,15 @@ function follow(options: IdentityOptions, first: Identity, material: IdentityMat
     },
     close: () => {
       closed = true;
-      clearTimeout(settling);
-      clearInterval(polling);
       listeners.clear();
-      for (const watcher of watchers) {
-        watcher.close();
-      }
+      stop();
     },
   };
 }
 
-/** Directories, not files: a renamed or relinked file would take its watch with it. */
-function watchDirectories(options: IdentityOptions, onEvent: () => void): FSWatcher[] {
-  const directories = new Set(
-    [options.certificateFile, options.keyFile, options.bundleFile].map((file) => dirname(file)),
-  );
-  const watchers: FSWatcher[] = [];
-  for (const directory of directories) {
-    try {
-      const watcher = watch(directory, { persistent: false }, onEvent);
-      // The poll goes on where a watch cannot.
-      watcher.on('error', () => watcher.close());
-      watchers.push(watcher);
-    } catch {
-      // Out of watches (ENOSPC) or no such facility: the poll alone follows this directory.
-    }
-  }
-  return watchers;
-}
+type ReadResult = { readonly material: IdentityMaterial } | { readonly problem: IdentityProblem };
 
-async function readMaterial(
-  options: IdentityOptions,
-): Promise<{ readonly material: IdentityMaterial } | { readonly problem: IdentityProblem }> {
+async function readMaterial(options: IdentityOptions): Promise<ReadResult> {
   try {
     const [certificatePem, keyPem, bundlePem] = await Promise.all([
       readFile(options.certificateFile, 'utf8'),

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { createAuthority } from './development-authority.ts';
+import { createAuthority } from './authority.ts';
 
 const HOUR_MS = 3_600_000;
 const ID = 'spiffe://gatehouse.local/ns/local/sa/inference';

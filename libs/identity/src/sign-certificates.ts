@@ -1,72 +1,17 @@
 import './reflect-metadata.ts';
 import { webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
-import { parseSpiffeId, trustDomainProblem } from './spiffe-id.ts';
+import type { Authority, AuthorityOptions, Credentials, FlawedOptions } from './authority.ts';
+import { parseSpiffeId } from './spiffe-id.ts';
 
 /** Certificates begin this long before they are issued, so that a neighbour's slow clock accepts them. */
 const BACKDATED_MS = 60_000;
 const KEY_ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 const SIGNING_ALGORITHM = { name: 'ECDSA', hash: 'SHA-256' } as const;
 
-export type AuthorityOptions = {
-  readonly trustDomain: string;
-  /** Milliseconds since the epoch. */
-  readonly clock: () => number;
-  readonly validForMs: number;
-  /** Makes this an intermediate CA below `parent`, whose certificate is then part of every issued chain's path. */
-  readonly parent?: Authority;
-};
-
-export type IssueOptions = {
-  readonly spiffeId: string;
-  readonly validForMs: number;
-  readonly dnsNames?: readonly string[];
-};
-
-/** What {@link Authority.issueFlawed} lets a test get wrong on purpose. */
-export type FlawedOptions = {
-  /** URI names, put in as they are: none, several, or no SPIFFE ID at all. */
-  readonly uris: readonly string[];
-  readonly validForMs: number;
-  readonly dnsNames?: readonly string[];
-  /** Marks the leaf as a CA. */
-  readonly ca?: boolean;
-  /** Default: both. */
-  readonly purposes?: readonly ('client' | 'server')[];
-};
-
-export type Credentials = {
-  /** Leaf first, then intermediates; the root is in the bundle only. */
-  readonly certificatePem: string;
-  /** PKCS #8. */
-  readonly keyPem: string;
-};
-
-/** A certificate authority for one trust domain whose key never leaves the process: for development and tests. */
-export type Authority = {
-  readonly trustDomain: string;
-  /** The root's certificate: what peers put into their bundle. */
-  readonly bundlePem: string;
-  /** @throws TypeError when the ID is malformed or of another trust domain */
-  issue(options: IssueOptions): Promise<Credentials>;
-  /** Issues a certificate that breaks the rules, to prove that peers refuse it. */
-  issueFlawed(options: FlawedOptions): Promise<Credentials>;
-  /** Signs the certificate of an intermediate CA. */
-  signAuthority(request: { publicKey: CryptoKey; notBefore: Date; notAfter: Date }): Promise<string>;
-};
-
-/**
- * Creates a CA with an ECDSA P-256 key. Two calls for one trust domain make two CAs of the same name that do not
- * trust each other.
- *
- * @throws TypeError when the name of the trust domain is malformed
- */
-export async function createAuthority(options: AuthorityOptions): Promise<Authority> {
+/** @see createAuthority, which loads this file only where a CA is needed */
+export async function openAuthority(options: AuthorityOptions): Promise<Authority> {
   const { trustDomain, clock, validForMs, parent } = options;
-  const problem = trustDomainProblem(trustDomain);
-  if (problem !== null) {
-    throw new TypeError(`"${trustDomain}" ${problem}`);
-  }
   const keys = await webcrypto.subtle.generateKey(KEY_ALGORITHM, true, ['sign', 'verify']);
   const times = { notBefore: new Date(clock() - BACKDATED_MS), notAfter: new Date(clock() + validForMs) };
   const name = `O=${trustDomain},CN=Development CA${parent === undefined ? '' : ' (intermediate)'}`;
