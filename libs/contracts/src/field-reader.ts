@@ -1,4 +1,4 @@
-import type { FieldKind, FieldStep, MessageSteps, RoleSlots } from './field-steps.ts';
+import type { FieldStep, MessageSteps, RoleSlots } from './field-steps.ts';
 
 /**
  * What a message says of itself to policy. Undefined: not in the message (for a field without presence also: its zero
@@ -17,7 +17,9 @@ export interface Malformed {
   readonly malformed: string;
 }
 
-const GROUP_DEPTH_MAX = 100;
+/** What protobuf's own decoders allow. */
+const DEPTH_MAX = 100;
+const NO_STEPS: MessageSteps = new Map();
 const VARINT = 0;
 const FIXED64 = 1;
 const LENGTH_DELIMITED = 2;
@@ -34,9 +36,10 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  * (protobuf.dev/programming-guides/encoding: the last of a singular field wins, embedded messages merge, the last member
  * of a oneof wins). Where several fields have one role, numbers give the largest and different models are malformed.
  *
- * Stricter than a decoder has to be, so that no application can read the same bytes in another way: a field on the way to an
- * annotated one must have the wire type of the contract (protobuf.js and protobuf-es read such a field, others pass over
- * it), and tags and lengths must fit in 32 bits.
+ * Stricter than a decoder has to be, so that no application can read the same bytes in another way: all fields that the
+ * contract knows must have their wire type (protobuf.js and protobuf-es read others, C++ and Go pass over them), embedded
+ * messages must end where their length says (protobuf-es and ts-proto read past it), and tags and lengths must fit in 32
+ * bits.
  *
  * One reader serves one thread; it keeps its working state between calls and allocates the result alone.
  */
@@ -47,6 +50,7 @@ export class FieldReader {
   readonly #values: (string | number | undefined)[];
   #buffer: Buffer = Buffer.alloc(0);
   #position = 0;
+  #depth = 0;
   #low = 0;
   #high = 0;
   #fault = '';
@@ -66,6 +70,7 @@ export class FieldReader {
   read(buffer: Buffer, start: number, end: number): FieldValues | Malformed {
     this.#buffer = buffer;
     this.#position = start;
+    this.#depth = 0;
     this.#fault = '';
     this.#values.fill(undefined);
     if (!this.#readMessage(this.#root, end, 0)) return { malformed: this.#fault };
@@ -102,26 +107,34 @@ export class FieldReader {
 
   /** Reads fields up to `end`, or up to the end tag of group `group` where that is not 0. */
   #readMessage(message: MessageSteps, end: number, group: number): boolean {
+    if (++this.#depth > DEPTH_MAX) return this.#fail(`messages nested more than ${DEPTH_MAX} deep`);
     while (this.#position < end) {
       const tag = this.#readTag(end);
       if (tag < 0) return false;
       const wireType = tag % 8;
       const number = (tag - wireType) / 8;
-      if (wireType === END_GROUP)
-        return number === group ? true : this.#fail(`an end tag of group ${number} out of place`);
+      if (wireType === END_GROUP && number === group) {
+        this.#depth--;
+        return true;
+      }
       const step = message.get(number);
       if (step === undefined) {
-        if (!this.#skip(number, wireType, end, 0)) return false;
-      } else if (wireType !== step.wireType) {
+        if (!this.#skip(number, wireType, end)) return false;
+      } else if (wireType === step.wireType) {
+        if (!this.#readField(step, number, end)) return false;
+      } else if (step.kind === 'list' && wireType === LENGTH_DELIMITED) {
+        if (!this.#passPacked(step, end)) return false;
+      } else
         return this.#fail(`${step.name} has wire type ${wireType} where the contract has ${step.wireType}`);
-      } else if (!this.#readField(step, number, end)) return false;
     }
+    this.#depth--;
     return group === 0 || this.#fail(`group ${group} has no end`);
   }
 
   #readField(step: FieldStep, number: number, end: number): boolean {
+    if (step.kind === 'list') return this.#skip(number, step.wireType, end);
     if (step.kind === 'other') {
-      if (!this.#skip(number, step.wireType, end, 0)) return false;
+      if (!this.#skip(number, step.wireType, end)) return false;
       if (step.closedTo !== undefined && !step.closedTo.has(this.#low)) return true;
     } else if (step.kind === 'message') {
       if (step.wireType === START_GROUP) {
@@ -143,6 +156,19 @@ export class FieldReader {
     }
     for (const slot of step.clears) this.#values[slot] = undefined;
     return true;
+  }
+
+  /** Packed numbers have to end where the field ends. */
+  #passPacked(step: FieldStep, end: number): boolean {
+    const length = this.#readLength(end);
+    if (length < 0) return false;
+    this.#position += length;
+    const size = step.wireType === FIXED64 ? 8 : 4;
+    const isWhole =
+      step.wireType === VARINT
+        ? length === 0 || (this.#buffer[this.#position - 1] as number) < 0x80
+        : length % size === 0;
+    return isWhole || this.#fail(`${step.name} ends inside a number`);
   }
 
   /** Gives the tag, or -1. */
@@ -217,7 +243,7 @@ export class FieldReader {
     return this.#fail('a number of more than ten bytes');
   }
 
-  #number(kind: Exclude<FieldKind, 'message' | 'string' | 'other'>): number {
+  #number(kind: Exclude<FieldStep['kind'], 'message' | 'string' | 'list' | 'other'>): number {
     const low = this.#low;
     const high = this.#high;
     switch (kind) {
@@ -238,7 +264,7 @@ export class FieldReader {
     }
   }
 
-  #skip(number: number, wireType: number, end: number, depth: number): boolean {
+  #skip(number: number, wireType: number, end: number): boolean {
     switch (wireType) {
       case VARINT:
         return this.#readVarint(end);
@@ -251,22 +277,11 @@ export class FieldReader {
         return length >= 0;
       }
       case START_GROUP:
-        return this.#skipGroup(number, end, depth + 1);
+        return this.#readMessage(NO_STEPS, end, number);
+      case END_GROUP:
+        return this.#fail(`an end tag of group ${number} out of place`);
       default:
         return this.#fail(`wire type ${wireType}, which does not exist`);
-    }
-  }
-
-  #skipGroup(group: number, end: number, depth: number): boolean {
-    if (depth > GROUP_DEPTH_MAX) return this.#fail(`groups nested more than ${GROUP_DEPTH_MAX} deep`);
-    for (;;) {
-      const tag = this.#readTag(end);
-      if (tag < 0) return false;
-      const wireType = tag % 8;
-      const number = (tag - wireType) / 8;
-      if (wireType === END_GROUP)
-        return number === group || this.#fail(`an end tag of group ${number} out of place`);
-      if (!this.#skip(number, wireType, end, depth)) return false;
     }
   }
 

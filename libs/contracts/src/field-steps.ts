@@ -1,9 +1,10 @@
 import { type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
 import { type FieldPolicy, FieldRole } from './gen/gatehouse/policy/v1/annotations.ts';
 
-/** How the value of a field is read; `other` fields are passed over and matter for their oneof alone. */
-export type FieldKind = NumberKind | 'string' | 'message' | 'other';
 type NumberKind = 'int32' | 'uint32' | 'sint32' | 'int64' | 'uint64' | 'sint64';
+
+/** The numbers of a closed enum, which treats all others as unknown; undefined for all else. */
+type ClosedTo = ReadonlySet<number> | undefined;
 
 interface StepBase {
   readonly name: string;
@@ -17,17 +18,18 @@ interface ValueStep extends StepBase {
   readonly hasPresence: boolean;
 }
 
-/** The numbers of a closed enum, which treats all others as unknown; undefined for all else. */
-type ClosedTo = ReadonlySet<number> | undefined;
-
-/** What the reader does with one field of a message. */
+/**
+ * What the reader does with one field of a message: takes a value (`string` and the numbers), goes into it (`message`),
+ * or passes over it. `list` fields are numbers that may also come packed.
+ */
 export type FieldStep =
   | (ValueStep & { readonly kind: 'string' })
   | (ValueStep & { readonly kind: NumberKind; readonly closedTo: ClosedTo })
   | (StepBase & { readonly kind: 'message'; readonly child: MessageSteps })
+  | (StepBase & { readonly kind: 'list' })
   | (StepBase & { readonly kind: 'other'; readonly closedTo: ClosedTo });
 
-/** By field number. Fields that lead nowhere are absent. */
+/** By field number: every field that the contract knows. */
 export type MessageSteps = ReadonlyMap<number, FieldStep>;
 
 export type ReadRole = 'model' | 'priority' | 'outputTokensLimit' | 'outputTokensUsed' | 'inputTokensUsed';
@@ -81,8 +83,8 @@ export class RoleSlots {
 
 /**
  * Follows a message's singular fields to the annotated ones. Null: there are none. Annotated fields inside repeated
- * fields, maps and messages within themselves have no one value and are left out, save that a model there is a problem:
- * rules about it could not be kept.
+ * fields, maps and messages within themselves have no one value and are passed over, save that a model there is a
+ * problem: rules about it could not be kept.
  */
 export function compileSteps(
   message: DescMessage,
@@ -91,66 +93,114 @@ export function compileSteps(
 ): { readonly steps: MessageSteps; readonly slots: RoleSlots } | null {
   const compiler = new StepCompiler(policyOf, problems);
   const steps = compiler.compile(message, []);
-  return steps === null ? null : { steps, slots: compiler.slots };
+  return compiler.slots.count === 0 ? null : { steps, slots: compiler.slots };
 }
 
 class StepCompiler {
   readonly slots = new RoleSlots();
   readonly #policyOf: (field: DescField) => FieldPolicy | undefined;
   readonly #problems: Set<string>;
+  /** Steps of messages that are only passed over, one for each type: they may hold themselves. */
+  readonly #passing = new Map<DescMessage, MessageSteps>();
 
   constructor(policyOf: (field: DescField) => FieldPolicy | undefined, problems: Set<string>) {
     this.#policyOf = policyOf;
     this.#problems = problems;
   }
 
-  compile(message: DescMessage, within: readonly DescMessage[]): MessageSteps | null {
+  compile(message: DescMessage, within: readonly DescMessage[]): MessageSteps {
     const steps = new Map<number, FieldStep>();
     const slotsOfField = new Map<DescField, readonly number[]>();
     for (const field of message.fields) {
       const first = this.slots.count;
-      const step = this.#step(field, [...within, message]);
-      if (step !== null) steps.set(field.number, step);
+      steps.set(field.number, this.#step(field, [...within, message]));
       slotsOfField.set(field, range(first, this.slots.count));
     }
     for (const oneof of message.oneofs) {
       const slots = oneof.fields.flatMap((field) => slotsOfField.get(field) ?? []);
-      if (slots.length === 0) continue;
       for (const field of oneof.fields) {
-        const clears = slots.filter((slot) => !(slotsOfField.get(field) ?? []).includes(slot));
-        steps.set(field.number, { ...(steps.get(field.number) ?? otherStep(field)), clears });
+        const clears = slots.filter((slot) => !slotsOfField.get(field)?.includes(slot));
+        steps.set(field.number, { ...(steps.get(field.number) as FieldStep), clears });
       }
     }
-    return steps.size > 0 ? steps : null;
+    return steps;
   }
 
-  #step(field: DescField, within: readonly DescMessage[]): FieldStep | null {
-    if (this.slots.count >= SLOTS_MAX) {
-      this.#problems.add(`${within[0]?.typeName ?? ''} has more than ${SLOTS_MAX} annotated fields`);
-      return null;
-    }
-    if (field.fieldKind === 'message') return this.#messageStep(field, within);
+  #step(field: DescField, within: readonly DescMessage[]): FieldStep {
     const role = ROLE_NAMES.get(this.#policyOf(field)?.role ?? FieldRole.FIELD_ROLE_UNSPECIFIED);
-    if (field.fieldKind === 'list' || field.fieldKind === 'map') {
-      if (role !== undefined)
-        this.#problems.add(`${nameOf(field)} has role ${role} and is repeated; it must have one value`);
-      else if (field.message !== undefined) this.#refuseModelInside(field.message, nameOf(field));
-      return null;
+    const isRepeated = field.fieldKind === 'list' || field.fieldKind === 'map';
+    if (
+      field.fieldKind === 'message' &&
+      !within.includes(field.message) &&
+      this.#leadsToRole(field.message)
+    ) {
+      return { ...this.#passingMessage(field, field.message), child: this.compile(field.message, within) };
     }
-    return role === undefined ? null : this.#valueStep(field, role);
+    if (field.message !== undefined && (isRepeated || within.includes(field.message))) {
+      this.#refuseModelInside(field.message, nameOf(field));
+    }
+    if (role === undefined) return this.#passingStep(field);
+    if (isRepeated)
+      this.#problems.add(`${nameOf(field)} has role ${role} and is repeated; it must have one value`);
+    else if (this.slots.count >= SLOTS_MAX)
+      this.#problems.add(`${nameOf(within[0])} has more than ${SLOTS_MAX} annotated fields`);
+    else if (field.fieldKind !== 'message') return this.#valueStep(field, role) ?? this.#passingStep(field);
+    else this.#problems.add(`${nameOf(field)} has role ${role} and is a message; it must have one value`);
+    return this.#passingStep(field);
   }
 
-  #messageStep(
-    field: DescField & { fieldKind: 'message' },
-    within: readonly DescMessage[],
-  ): FieldStep | null {
-    if (within.includes(field.message)) {
-      this.#refuseModelInside(field.message, nameOf(field));
-      return null;
+  #passingStep(field: DescField): FieldStep {
+    if (field.message !== undefined && field.fieldKind !== 'map')
+      return this.#passingMessage(field, field.message);
+    const base = { name: nameOf(field), clears: [] };
+    if (field.fieldKind === 'map') {
+      const value: FieldStep =
+        field.message === undefined
+          ? { ...base, kind: 'other', wireType: wireTypeOf(field.scalar), closedTo: undefined }
+          : { ...base, kind: 'message', wireType: 2, child: this.#passingSteps(field.message) };
+      const key: FieldStep = {
+        ...base,
+        kind: 'other',
+        wireType: wireTypeOf(field.mapKey),
+        closedTo: undefined,
+      };
+      return {
+        ...base,
+        kind: 'message',
+        wireType: 2,
+        child: new Map([
+          [1, key],
+          [2, value],
+        ]),
+      };
     }
-    const child = this.compile(field.message, within);
-    const wireType = field.delimitedEncoding ? 3 : 2;
-    return child === null ? null : { kind: 'message', name: nameOf(field), wireType, clears: [], child };
+    const wireType = wireTypeOf(field.scalar);
+    if (field.fieldKind === 'list' && wireType !== 2) return { ...base, kind: 'list', wireType };
+    return { ...base, kind: 'other', wireType, closedTo: closedTo(field) };
+  }
+
+  #passingMessage(field: DescField, message: DescMessage) {
+    const isDelimited = field.fieldKind !== 'map' && 'delimitedEncoding' in field && field.delimitedEncoding;
+    const base = { name: nameOf(field), wireType: isDelimited ? 3 : 2, clears: [] };
+    return { ...base, kind: 'message' as const, child: this.#passingSteps(message) };
+  }
+
+  #passingSteps(message: DescMessage): MessageSteps {
+    const known = this.#passing.get(message);
+    if (known !== undefined) return known;
+    const steps = new Map<number, FieldStep>();
+    this.#passing.set(message, steps);
+    for (const field of message.fields) steps.set(field.number, this.#passingStep(field));
+    return steps;
+  }
+
+  #leadsToRole(message: DescMessage): boolean {
+    const fields = messagesWithin(message, (field) => field.fieldKind === 'message').flatMap(
+      (inner) => inner.fields,
+    );
+    return fields.some((field) =>
+      ROLE_NAMES.has(this.#policyOf(field)?.role ?? FieldRole.FIELD_ROLE_UNSPECIFIED),
+    );
   }
 
   #valueStep(field: DescField & { fieldKind: 'scalar' | 'enum' }, role: ReadRole): FieldStep | null {
@@ -169,7 +219,7 @@ class StepCompiler {
   }
 
   #refuseModelInside(message: DescMessage, where: string): void {
-    for (const field of messagesWithin(message).flatMap((inner) => inner.fields)) {
+    for (const field of messagesWithin(message, () => true).flatMap((inner) => inner.fields)) {
       if (this.#policyOf(field)?.role !== FieldRole.FIELD_ROLE_MODEL) continue;
       this.#problems.add(
         `${nameOf(field)} has role model inside ${where}, which may come many times; it must have one value`,
@@ -178,18 +228,20 @@ class StepCompiler {
   }
 }
 
-function nameOf(field: DescField): string {
-  return `${field.parent.typeName}.${field.name}`;
+function nameOf(named: DescField | DescMessage | undefined): string {
+  return named?.kind === 'field' ? `${named.parent.typeName}.${named.name}` : (named?.typeName ?? '');
 }
 
 function range(from: number, to: number): number[] {
   return Array.from({ length: to - from }, (_, i) => from + i);
 }
 
-function messagesWithin(message: DescMessage): DescMessage[] {
+/** A message and those that its fields lead to, as far as `follow` says. */
+function messagesWithin(message: DescMessage, follow: (field: DescField) => boolean): DescMessage[] {
   const found = new Set([message]);
   for (const next of found) {
-    for (const field of next.fields) if (field.message !== undefined) found.add(field.message);
+    for (const field of next.fields)
+      if (field.message !== undefined && follow(field)) found.add(field.message);
   }
   return [...found];
 }
@@ -210,15 +262,9 @@ function declaredDefault(field: DescField & { fieldKind: 'scalar' | 'enum' }): s
   return typeof value === 'object' ? undefined : Number(value);
 }
 
-/** A member of a oneof that is read only to know that it came. */
-function otherStep(field: DescField): FieldStep {
-  const base = { kind: 'other' as const, name: nameOf(field), clears: [], closedTo: closedTo(field) };
-  if (field.fieldKind === 'message') return { ...base, wireType: field.delimitedEncoding ? 3 : 2 };
-  if (field.fieldKind === 'enum') return { ...base, wireType: 0 };
-  return { ...base, wireType: field.fieldKind === 'scalar' ? wireTypeOf(field.scalar) : 2 };
-}
-
-function wireTypeOf(scalar: ScalarType): number {
+/** Undefined stands for an enum. */
+function wireTypeOf(scalar: ScalarType | undefined): number {
+  if (scalar === undefined) return 0;
   if (scalar === ScalarType.STRING || scalar === ScalarType.BYTES) return 2;
   if (scalar === ScalarType.DOUBLE) return 1;
   if (scalar === ScalarType.FLOAT) return 5;

@@ -123,7 +123,7 @@ export function parseOverlay(text: string, fileName: string): { overlay: Overlay
     const { line, col } = lines.linePos(offset);
     problems.push(`${fileName}:${line}:${col}: ${sentence}`);
   };
-  for (const error of document.errors) report(error.pos[0], error.message);
+  for (const error of document.errors) report(error.pos[0], `not YAML: ${error.message}`);
   if (problems.length > 0) return { problems };
 
   const overlay = new OverlayReader(document, report).read(fileName);
@@ -169,10 +169,10 @@ class OverlayReader {
     take: (key: string, entry: Entry) => void,
   ): void {
     const seen = new Set<string>();
-    for (const entry of this.#entries(section.value, `\`${section.name}\``, section.offset)) {
+    for (const entry of this.#entries(section.value, section.name, section.offset)) {
       const name = entry.name.replace(/^\//, '');
       if (!pattern.test(entry.name)) this.#wrong(`${section.name} key`, entry.name, expected, entry.offset);
-      else if (seen.has(name)) this.#report(entry.offset, `\`${entry.name}\` is given twice`);
+      else if (seen.has(name)) this.#report(entry.offset, `${section.name}.${entry.name}: given twice`);
       else take(entry.name, { ...entry, name: `${section.name}.${entry.name}` });
       seen.add(name);
     }
@@ -183,7 +183,7 @@ class OverlayReader {
     keys: Readonly<Record<string, Key & { readonly as: string }>>,
   ): Record<string, never> {
     const result: Record<string, unknown> = {};
-    for (const entry of this.#entries(value, `\`${name}\``, offset)) {
+    for (const entry of this.#entries(value, name, offset)) {
       const key = Object.hasOwn(keys, entry.name) ? keys[entry.name] : undefined;
       if (key === undefined) {
         this.#unknownKey(`${name}.${entry.name}`, Object.keys(keys), entry.offset, entry.name);
@@ -208,14 +208,14 @@ class OverlayReader {
   }
 
   #wrong(key: string, value: unknown, expected: string, offset: number): void {
-    this.#report(offset, `${key} is ${shown(value)}; expected ${expected}`);
+    this.#report(offset, `${key}: got ${shown(value)}, expected ${expected}`);
   }
 
   #unknownKey(path: string, known: readonly string[], offset: number, name = path): void {
     const nearest = nearestName(name, known);
     const hint =
       nearest === undefined ? `expected one of ${known.join(', ')}` : `did you mean \`${nearest}\`?`;
-    this.#report(offset, `unknown key \`${path}\`; ${hint}`);
+    this.#report(offset, `${path}: unknown key, ${hint}`);
   }
 }
 

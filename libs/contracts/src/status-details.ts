@@ -95,7 +95,10 @@ function packDetails(details: StatusDetails): Any[] {
     pack('RetryInfo', RetryInfo.encode({ retryDelay }).finish());
   }
   if (preconditionFailure) {
-    pack('PreconditionFailure', PreconditionFailure.encode({ violations: [...preconditionFailure] }).finish());
+    pack(
+      'PreconditionFailure',
+      PreconditionFailure.encode({ violations: [...preconditionFailure] }).finish(),
+    );
   }
   if (resourceInfo) {
     pack('ResourceInfo', ResourceInfo.encode(ResourceInfo.fromPartial(resourceInfo)).finish());
