@@ -1,0 +1,17 @@
+export { type CallFailure, readCallFailure } from './call-failure.ts';
+export { type LocalMesh, type LocalMeshOptions, startLocalMesh } from './local-mesh.ts';
+export {
+  type CallExtras,
+  connectToMesh,
+  connectToSocket,
+  isServiceError,
+  type MeshClient,
+} from './mesh-client.ts';
+export { CALLERS, type CallerName, SERVICES, type ServiceName, spiffeIdOf } from './mesh-layout.ts';
+export { MeshStartError } from './mesh-start-error.ts';
+export { type MeshState, readMeshState } from './mesh-state.ts';
+export { receiveTraces, type TraceReceiver } from './otlp-receiver.ts';
+export { createScreen, formatMs, type Screen, type ScreenOutput } from './screen.ts';
+export { showFailure } from './show-failure.ts';
+export { runTour, type TourContext } from './tour/tour.ts';
+export { createTourTrace, type TourTrace } from './tour/tour-trace.ts';

@@ -1,0 +1,198 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Child, type ChildExit, lastLines, startChild } from './child-process.ts';
+import { type ConfigFiles, writeMeshConfigs } from './mesh-configs.ts';
+import { type MeshIdentities, startMeshIdentities } from './mesh-identities.ts';
+import { layOut, type MeshLayout, SERVICES, type ServiceName, type ServicePlace } from './mesh-layout.ts';
+import { MeshStartError } from './mesh-start-error.ts';
+import {
+  type MeshState,
+  readLeftState,
+  readMeshState,
+  removeMeshState,
+  writeMeshState,
+} from './mesh-state.ts';
+import { choosePorts } from './ports.ts';
+import { waitUntilReady } from './readiness.ts';
+
+export type LocalMeshOptions = {
+  /** The repository: programs are started from its `services/` and `sidecar/`. */
+  readonly root: string;
+  /** Holds certificates, configurations, logs and the state file. */
+  readonly dataDir: string;
+  /** Holds one folder per model. */
+  readonly modelsDir: string;
+  /** Where every process sends its spans: `http://host:port`. */
+  readonly otlpEndpoint: string;
+  /** The first of six ports in a row; absent: whichever are free. */
+  readonly portBase?: number | undefined;
+  /** The environment that the processes get. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Milliseconds since the epoch. */
+  readonly clock: () => number;
+  /** How long the mesh may take to become ready. Default 60,000. */
+  readonly readyMsMax?: number;
+  /** How long a certificate is good for. Default one hour. */
+  readonly certificateValidMs?: number;
+  /** Told which part is up, in the order in which they come. */
+  readonly onReady?: (service: ServiceName) => void;
+  /** Told when certificates cannot be replaced. */
+  readonly onIdentityError?: (error: Error) => void;
+  /** Ends the start; whatever has been started by then is stopped. */
+  readonly signal?: AbortSignal;
+};
+
+export type LocalMesh = {
+  readonly state: MeshState;
+  /** Process ids by name: `inference`, `inference sidecar`, … */
+  readonly pids: Readonly<Record<string, number>>;
+  /** Resolves when a process has ended that nobody asked to end. */
+  readonly failed: Promise<MeshStartError>;
+  /** Ends every process, callers' side first, and removes what was made outside the data folder. */
+  stop(): Promise<void>;
+};
+
+const READY_MS_MAX = 60_000;
+/** What each stage of stopping may take before its processes are killed. */
+const STOP_MS_MAX = 6000;
+const LOG_LINES_SHOWN = 12;
+
+/**
+ * Starts three services and a sidecar each as separate processes and waits until all are ready.
+ *
+ * @throws MeshStartError when a mesh runs already, a port is taken, a process ends, or the mesh is not ready in time
+ */
+export async function startLocalMesh(options: LocalMeshOptions): Promise<LocalMesh> {
+  const { dataDir } = options;
+  const running = await readMeshState(dataDir);
+  if (running !== undefined) {
+    throw new MeshStartError(
+      `a mesh runs already (process ${running.pid}); stop it with Ctrl-C where it was started`,
+    );
+  }
+  const left = await readLeftState(dataDir);
+  if (left !== undefined) await rm(left.socketsDir, { recursive: true, force: true });
+
+  const ports = await choosePorts(options.portBase);
+  const layout = layOut(dataDir, await mkdtemp(join(tmpdir(), 'gatehouse-')), ports);
+  const parts = new MeshParts(layout);
+  try {
+    await mkdir(layout.logsDir, { recursive: true });
+    parts.identities = await startMeshIdentities({
+      layout,
+      clock: options.clock,
+      ...(options.certificateValidMs === undefined ? {} : { validForMs: options.certificateValidMs }),
+      onError: options.onIdentityError ?? (() => {}),
+    });
+    await startChildren(parts, await writeMeshConfigs({ ...options, layout }), options);
+    await waitForAll(parts, options);
+    const state = { ...layout, pid: process.pid, otlpEndpoint: options.otlpEndpoint };
+    await writeMeshState(state);
+    return {
+      state,
+      pids: Object.fromEntries([...parts.children.values()].map(({ name, pid }) => [name, pid])),
+      failed: parts.failed(),
+      stop: () => parts.stop(),
+    };
+  } catch (error) {
+    await parts.stop();
+    throw error;
+  }
+}
+
+const sidecarOf = (service: ServiceName): string => `${service} sidecar`;
+
+/** What was taken so far, and how to give it back. */
+class MeshParts {
+  readonly children = new Map<string, Child>();
+  identities: MeshIdentities | undefined;
+  readonly #layout: MeshLayout;
+  #stopping: Promise<void> | undefined;
+
+  constructor(layout: MeshLayout) {
+    this.#layout = layout;
+  }
+
+  place(service: ServiceName): ServicePlace {
+    return this.#layout.services[service];
+  }
+
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  /** Orchestration first, since it calls the others; of each, the sidecar first, since it drains its callers. */
+  async #stop(): Promise<void> {
+    const stages = [
+      [sidecarOf('orchestration')],
+      ['orchestration'],
+      [sidecarOf('inference'), sidecarOf('embeddings')],
+      ['inference', 'embeddings'],
+    ];
+    try {
+      for (const names of stages) {
+        const started = names.flatMap((name) => this.children.get(name) ?? []);
+        await Promise.all(started.map((child) => child.stop(STOP_MS_MAX)));
+      }
+    } finally {
+      this.identities?.close();
+      await removeMeshState(this.#layout.dataDir);
+      await rm(this.#layout.socketsDir, { recursive: true, force: true });
+    }
+  }
+
+  /** Resolves with the first process that ends before anybody has asked for it. */
+  async failed(): Promise<MeshStartError> {
+    const exit = await Promise.race([...this.children.values()].map(({ exited }) => exited));
+    if (this.#stopping !== undefined) return new Promise(() => {});
+    return exitError(exit);
+  }
+}
+
+async function exitError({ name, how, logFile }: ChildExit): Promise<MeshStartError> {
+  const lines = await lastLines(logFile, LOG_LINES_SHOWN);
+  return new MeshStartError(`the ${name} process has ended (${how}); its log is ${logFile}`, lines);
+}
+
+async function startChildren(
+  parts: MeshParts,
+  configs: Readonly<Record<ServiceName, ConfigFiles>>,
+  { root, dataDir, env }: LocalMeshOptions,
+): Promise<void> {
+  const start = async (name: string, program: string, config: string): Promise<void> => {
+    const logFile = join(dataDir, 'logs', `${name.replace(' ', '-')}.log`);
+    const child = await startChild({ name, program: [program, '--config', config], cwd: root, env, logFile });
+    parts.children.set(name, child);
+  };
+  for (const service of SERVICES) {
+    await start(service, `services/${service}/src/main.ts`, configs[service].service);
+    await start(sidecarOf(service), 'sidecar/src/main.ts', configs[service].sidecar);
+  }
+}
+
+async function waitForAll(parts: MeshParts, options: LocalMeshOptions): Promise<void> {
+  const readyMsMax = options.readyMsMax ?? READY_MS_MAX;
+  const settled = new AbortController();
+  const deadline = AbortSignal.timeout(readyMsMax);
+  const given = options.signal === undefined ? [] : [options.signal];
+  const signal = AbortSignal.any([settled.signal, deadline, ...given]);
+  const missing = new Set<ServiceName>(SERVICES);
+  const oneReady = async (service: ServiceName): Promise<void> => {
+    await waitUntilReady(parts.place(service).telemetry, signal);
+    missing.delete(service);
+    options.onReady?.(service);
+  };
+  const failed = parts.failed().then((error) => Promise.reject(error));
+  try {
+    await Promise.race([Promise.all(SERVICES.map(oneReady)), failed]);
+  } catch (error) {
+    if (!deadline.aborted) throw error;
+    throw new MeshStartError(
+      `the mesh was not ready within ${readyMsMax} ms: ${[...missing].join(', ')} missing; logs are in ${options.dataDir}/logs`,
+    );
+  } finally {
+    settled.abort();
+  }
+}

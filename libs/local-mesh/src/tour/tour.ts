@@ -1,0 +1,54 @@
+import { readCallFailure } from '../call-failure.ts';
+import { isServiceError } from '../mesh-client.ts';
+import type { MeshState } from '../mesh-state.ts';
+import type { Screen } from '../screen.ts';
+import { tourEmbeddings } from './embeddings-step.ts';
+import { tourGeneration } from './generation-step.ts';
+import { tourOrchestration } from './orchestration-step.ts';
+import { tourRefusal } from './refusal-step.ts';
+import type { TourTrace } from './tour-trace.ts';
+import { tourTraceTree } from './trace-step.ts';
+
+/** What each step of the tour works with. */
+export type TourContext = {
+  readonly mesh: MeshState;
+  readonly screen: Screen;
+  readonly trace: TourTrace;
+  readonly signal: AbortSignal;
+};
+
+/** Shows one thing. Throws when it does not come out as it should. */
+type TourStep = { readonly title: string; readonly show: (context: TourContext) => Promise<void> };
+
+const STEPS: readonly TourStep[] = [
+  { title: 'A language model answers, token by token', show: tourGeneration },
+  { title: 'Sentences compared by meaning', show: tourEmbeddings },
+  { title: 'A graph of calls: find passages, then answer from them', show: tourOrchestration },
+  { title: 'A call that policy refuses', show: tourRefusal },
+  { title: 'The trace of the graph, through every process', show: tourTraceTree },
+];
+
+/** Shows what the mesh does, one real call after another. Gives the titles of the steps that failed. */
+export async function runTour(context: TourContext): Promise<readonly string[]> {
+  const { screen } = context;
+  const failed: string[] = [];
+  for (const [index, step] of STEPS.entries()) {
+    context.signal.throwIfAborted();
+    screen.line();
+    screen.line(`${screen.colors.cyan(`${index + 1}/${STEPS.length}`)} ${screen.colors.bold(step.title)}`);
+    try {
+      await step.show(context);
+    } catch (error) {
+      context.signal.throwIfAborted();
+      failed.push(step.title);
+      screen.line(`  ${screen.colors.red('failed:')} ${describe(error)}`);
+    }
+  }
+  return failed;
+}
+
+function describe(error: unknown): string {
+  if (!isServiceError(error)) return error instanceof Error ? error.message : String(error);
+  const { code, reason, message } = readCallFailure(error);
+  return `${code}${reason === '' ? '' : ` ${reason}`}: ${message}`;
+}
