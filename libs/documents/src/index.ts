@@ -1,1 +1,2 @@
-export { formatProblem, type DocumentPlace, type DocumentProblem, type ReadDocument, readDocument } from './read-document.ts';
+export { type DocumentPlace, type DocumentProblem, formatProblem, type ReadDocument, readDocument } from './read-document.ts';
+export { type FileWatch, type WatchOptions, watchFiles } from './watch-files.ts';
