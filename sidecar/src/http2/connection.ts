@@ -2,7 +2,6 @@
 import { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { AbuseGuard, type ViolationKind } from './abuse-guard.ts';
-import { ClosedStreams, Closing } from './closed-streams.ts';
 import { ErrorCode } from './error-code.ts';
 import { FrameReader } from './frame-reader.ts';
 import { PREFACE, SettingId, STREAM_ID_LARGEST, WINDOW_BYTES_INITIAL } from './frame-types.ts';
@@ -13,7 +12,8 @@ import type { OutputOwner } from './output-buffer.ts';
 import { ReceiveWindow } from './receive-window.ts';
 import { RemoteSettings } from './remote-settings.ts';
 import type { ConnectionSettings } from './settings.ts';
-import { Stream, type StreamHandler, type StreamReset } from './stream.ts';
+import type { Stream, StreamHandler } from './stream.ts';
+import { Streams } from './streams.ts';
 import { processTicker, type Ticker } from './ticker.ts';
 import { Watchdog, type Watched } from './watchdog.ts';
 
@@ -45,7 +45,6 @@ export interface ConnectionHandler {
 
 const DRAIN_PING: Buffer = Buffer.from('gh-drain', 'latin1');
 const KEEPALIVE_PING: Buffer = Buffer.from('gh-alive', 'latin1');
-const UNSET_HANDLER: StreamHandler = { onHeaders() {}, onData() {}, onSent() {}, onReset() {} };
 
 export class Connection implements OutputOwner, Watched {
   /** Whatever the owner attaches. */
@@ -58,7 +57,9 @@ export class Connection implements OutputOwner, Watched {
   closed = false;
 
   /** @internal */
-  readonly streams = new Map<number, Stream>();
+  readonly handler: ConnectionHandler;
+  /** @internal */
+  readonly streams: Streams;
   /** @internal */
   readonly outbound: Outbound;
   /** @internal */
@@ -69,18 +70,11 @@ export class Connection implements OutputOwner, Watched {
   readonly receiveWindow: ReceiveWindow;
   /** @internal */
   readonly guard: AbuseGuard;
-  /** @internal Highest stream id that a client has used. */
-  newestPeerId = 0;
   /** @internal */
   settingsAcknowledged = false;
-  private readonly handler: ConnectionHandler;
-  private readonly closedStreams = new ClosedStreams();
   private readonly reader: FrameReader;
   private readonly watchdog: Watchdog;
   private readonly ticker: Ticker;
-  private nextOwnId = 1;
-  /** Highest stream id that will be served, once the last GOAWAY has been sent. */
-  private lastServedId = STREAM_ID_LARGEST;
   private slotWanted = false;
   private peerGoaway: { readonly code: number; readonly debug: string } | null = null;
   private socketError: Error | null = null;
@@ -110,6 +104,7 @@ export class Connection implements OutputOwner, Watched {
     this.isServer = isServer;
     this.ticker = settings.ticker ?? processTicker;
     this.guard = new AbuseGuard(settings, this.ticker);
+    this.streams = new Streams(this);
     this.outbound = new Outbound(this);
     this.decoder = new HpackDecoder(settings.headerTableBytes, settings);
     this.receiveWindow = new ReceiveWindow(
@@ -130,7 +125,7 @@ export class Connection implements OutputOwner, Watched {
 
   /** Client role: streams that `openStream` would give now. */
   get availableStreams(): number {
-    if (this.isServer || this.draining || this.closed || this.nextOwnId > STREAM_ID_LARGEST) return 0;
+    if (this.isServer || this.draining || this.closed || this.streams.idsExhausted) return 0;
     return Math.max(0, this.remote.maxConcurrentStreams - this.streams.size);
   }
 
@@ -153,9 +148,7 @@ export class Connection implements OutputOwner, Watched {
       this.slotWanted = true;
       return null;
     }
-    const stream = this.newStream(this.nextOwnId, handler);
-    this.nextOwnId += 2;
-    return stream;
+    return this.streams.openOwn(handler);
   }
 
   /**
@@ -249,102 +242,15 @@ export class Connection implements OutputOwner, Watched {
     if (increment > 0) this.outbound.windowUpdate(0, increment);
   }
 
-  /** @internal The stream has never been used by the side that opens such ids. */
-  isIdle(streamId: number): boolean {
-    if (streamId % 2 === 0) return true;
-    return this.isServer ? streamId > this.newestPeerId : streamId >= this.nextOwnId;
-  }
-
-  /** @internal How a stream that is neither idle nor open ended: one of Closing. */
-  closing(streamId: number): number {
-    return this.closedStreams.lookup(streamId, this.isServer ? this.newestPeerId : this.nextOwnId - 2);
-  }
-
-  /** @internal Notes a new id of the client; false when it came after our last GOAWAY and is to be ignored. */
-  takesPeerStream(streamId: number): boolean {
-    this.newestPeerId = streamId;
-    if (streamId <= this.lastServedId) return true;
-    this.closedStreams.record(streamId, Closing.RESET_HERE);
-    return false;
-  }
-
-  /** @internal Opens the client's stream, or refuses it and returns null. */
-  acceptStream(streamId: number): Stream | null {
-    const { handler } = this;
-    if (this.streams.size >= this.settings.maxConcurrentStreams) {
-      if (this.settingsAcknowledged) {
-        this.failStreamId(streamId, 'too-many-streams', ErrorCode.REFUSED_STREAM, 'too many streams');
-      } else {
-        this.refuse(streamId, ErrorCode.REFUSED_STREAM);
-      }
-      return null;
-    }
-    if (handler.onStream === undefined) {
-      this.refuse(streamId, ErrorCode.REFUSED_STREAM);
-      return null;
-    }
-    const stream = this.newStream(streamId, UNSET_HANDLER);
-    stream.handler = handler.onStream(stream);
-    return stream.closed ? null : stream;
-  }
-
-  private newStream(streamId: number, handler: StreamHandler): Stream {
-    const target = this.settings.initialStreamWindowBytes;
-    // Until the peer acknowledges our SETTINGS it may still go by the initial window (RFC 9113 §6.9.3).
-    const open = this.settingsAcknowledged ? target : Math.max(target, WINDOW_BYTES_INITIAL);
-    const window = new ReceiveWindow(open, target);
-    const stream = new Stream(this, streamId, handler, this.remote.initialWindowBytes, window);
-    this.streams.set(streamId, stream);
-    return stream;
-  }
-
-  private refuse(streamId: number, code: number): void {
-    this.outbound.reset(streamId, code);
-    this.closedStreams.record(streamId, Closing.RESET_HERE);
-  }
-
-  /** @internal */
-  resetStream(stream: Stream, code: number): void {
-    if (this.isServer || stream.headWrittenTo >= 0) this.outbound.reset(stream.id, code);
-    this.closeStream(stream, Closing.RESET_HERE, null);
-  }
-
-  /** @internal */
-  endLocal(stream: Stream): void {
-    stream.localEnded = true;
-    this.releaseIfEnded(stream);
-  }
-
-  /** @internal */
-  releaseIfEnded(stream: Stream): void {
-    if (!stream.localEnded || !stream.remoteEnded || stream.closed) return;
-    stream.closed = true;
-    this.streams.delete(stream.id);
-    this.closedStreams.record(stream.id, Closing.ENDED);
-    stream.handler.onEnd?.(stream);
-    this.afterStream();
-  }
-
-  /** @internal Ends a stream early; the handler hears of it when there is a `reset` to tell. */
-  closeStream(stream: Stream, closing: number, reset: StreamReset | null): void {
-    stream.closed = true;
-    this.streams.delete(stream.id);
-    this.closedStreams.record(stream.id, closing);
-    stream.drop();
-    stream.giveBack();
-    if (reset !== null) stream.handler.onReset(stream, reset);
-    this.afterStream();
-  }
-
-  private afterStream(): void {
+  /** @internal A stream has ended. */
+  afterStream(): void {
     if (this.closed) return;
     this.closeIfDrained();
     this.offerSlots();
   }
 
   private closeIfDrained(): void {
-    if (!this.draining || this.streams.size > 0) return;
-    if (this.isServer && this.lastServedId === STREAM_ID_LARGEST) return;
+    if (this.closed || !this.draining || !this.streams.isDrained) return;
     const goaway = this.peerGoaway;
     if (goaway === null) this.finish({ code: ErrorCode.NO_ERROR, origin: 'local', detail: 'drained' }, '');
     else this.finish({ code: goaway.code, origin: 'peer', detail: goaway.debug }, '');
@@ -357,23 +263,8 @@ export class Connection implements OutputOwner, Watched {
     this.handler.onWritable?.(this);
   }
 
-  /** @internal A stream error (RFC 9113 §5.4.2) that the peer made. */
-  failStream(stream: Stream, kind: ViolationKind, code: number, detail: string): void {
-    this.outbound.reset(stream.id, code);
-    this.closeStream(stream, Closing.RESET_HERE, { code, origin: 'local', processed: 'maybe', detail });
-    this.provoked(kind);
-  }
-
-  /** @internal The same for a stream that may not be open. */
-  failStreamId(streamId: number, kind: ViolationKind, code: number, detail: string): void {
-    const stream = this.streams.get(streamId);
-    if (stream !== undefined) return this.failStream(stream, kind, code, detail);
-    if (this.isIdle(streamId)) return this.fail(kind, code, detail);
-    this.refuse(streamId, code);
-    this.provoked(kind);
-  }
-
-  private provoked(kind: ViolationKind): void {
+  /** @internal Counts a reset that the peer made us send. */
+  provoked(kind: ViolationKind): void {
     this.handler.onViolation?.(this, kind);
     if (this.guard.allows('provoked-reset-flood')) return;
     this.fail('provoked-reset-flood', ErrorCode.ENHANCE_YOUR_CALM, 'provoked-reset-flood');
@@ -391,10 +282,7 @@ export class Connection implements OutputOwner, Watched {
     if (this.settingsAcknowledged) return;
     this.settingsAcknowledged = true;
     this.decoder.tableSizeAcknowledged(this.settings.headerTableBytes);
-    const target = this.settings.initialStreamWindowBytes;
-    const shift = target - Math.max(target, WINDOW_BYTES_INITIAL);
-    if (shift === 0) return;
-    for (const stream of this.streams.values()) stream.receiveWindow.shift(shift);
+    this.streams.settingsAcknowledged();
   }
 
   /** @internal */
@@ -408,17 +296,8 @@ export class Connection implements OutputOwner, Watched {
     if (this.isServer) return;
     this.draining = true;
     this.handler.onGoaway?.(this, code, debug);
-    for (const stream of [...this.streams.values()]) {
-      if (stream.id <= lastStreamId || stream.closed) continue;
-      const detail = 'above the last stream of GOAWAY';
-      this.closeStream(stream, Closing.RESET_HERE, {
-        code: ErrorCode.REFUSED_STREAM,
-        origin: 'peer',
-        processed: 'no',
-        detail,
-      });
-    }
-    if (!this.closed) this.closeIfDrained();
+    this.streams.abandonAbove(lastStreamId);
+    this.closeIfDrained();
   }
 
   /** @internal */
@@ -428,9 +307,8 @@ export class Connection implements OutputOwner, Watched {
 
   /** @internal Fixes the last stream id of a draining server. */
   endDrainWait(): void {
-    if (!this.isServer || !this.draining || this.lastServedId !== STREAM_ID_LARGEST || this.closed) return;
-    this.lastServedId = this.newestPeerId;
-    this.outbound.goaway(this.lastServedId, ErrorCode.NO_ERROR, '');
+    if (!this.isServer || !this.draining || this.closed || !this.streams.stopAccepting()) return;
+    this.outbound.goaway(this.streams.newestPeerId, ErrorCode.NO_ERROR, '');
     this.closeIfDrained();
   }
 
@@ -462,21 +340,12 @@ export class Connection implements OutputOwner, Watched {
     const writtenTo = goawayText === null || output.held ? output.handedBytes : output.position;
     if (goawayText !== null) {
       this.outbound.goaway(
-        this.newestPeerId,
+        this.streams.newestPeerId,
         reason.origin === 'peer' ? ErrorCode.NO_ERROR : reason.code,
         goawayText,
       );
     }
-    for (const stream of [...this.streams.values()]) {
-      const unwritten = !this.isServer && (stream.headWrittenTo < 0 || stream.headWrittenTo > writtenTo);
-      const processed = unwritten ? 'no' : 'maybe';
-      this.closeStream(stream, Closing.RESET_HERE, {
-        code: reason.code,
-        origin: 'connection',
-        processed,
-        detail: reason.detail,
-      });
-    }
+    this.streams.abandonAll({ code: reason.code, detail: reason.detail, writtenTo });
     if (goawayText === null) output.close();
     else output.end();
     this.handler.onClose(this, reason);

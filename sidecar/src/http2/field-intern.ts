@@ -23,7 +23,7 @@ class Entry {
   }
 }
 
-const table: (Entry | null)[] = new Array<Entry | null>(SLOTS).fill(null);
+const table: (Entry | null)[] = Array.from<Entry | null>({ length: SLOTS }).fill(null);
 
 /**
  * Hash of a literal's raw bytes (lengths and Huffman marks included).

@@ -4,6 +4,8 @@ export interface HeaderBlockLimits {
   readonly continuationFramesMax: number;
 }
 
+/** A block may be longer than the list it may hold, so that a list somewhat too large costs its stream alone. */
+const BLOCK_TO_LIST_MAX = 4;
 const NOTHING: Buffer = Buffer.alloc(0);
 
 export class HeaderBlock {
@@ -39,7 +41,7 @@ export class HeaderBlock {
   }
 
   fits(bytes: number): boolean {
-    return this.length + bytes <= this.limits.headerListBytesMax;
+    return this.length + bytes <= BLOCK_TO_LIST_MAX * this.limits.headerListBytesMax;
   }
 
   append(fragment: Buffer, start: number, end: number): void {

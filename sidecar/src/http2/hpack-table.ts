@@ -17,7 +17,7 @@ export class HpackTable {
     this.sizeMax = sizeMax;
     let capacity = 8;
     while (capacity * 32 < sizeLimit) capacity *= 2;
-    this.ring = new Array<Field | null>(capacity).fill(null);
+    this.ring = Array.from<Field | null>({ length: capacity }).fill(null);
     this.mask = capacity - 1;
   }
 

@@ -37,11 +37,11 @@ export class Inbound implements FrameSink {
     const stream = connection.streams.get(streamId);
     if (stream === undefined) this.onClosedStream(streamId, true);
     else if (stream.remoteEnded) {
-      connection.failStream(stream, 'stream-closed', ErrorCode.STREAM_CLOSED, 'DATA after END_STREAM');
+      connection.streams.fail(stream, 'stream-closed', ErrorCode.STREAM_CLOSED, 'DATA after END_STREAM');
     } else if (!stream.headReceived) {
-      connection.failStream(stream, 'malformed-message', ErrorCode.PROTOCOL_ERROR, 'DATA before the head');
+      connection.streams.fail(stream, 'malformed-message', ErrorCode.PROTOCOL_ERROR, 'DATA before the head');
     } else if (!stream.receiveWindow.take(payloadBytes)) {
-      connection.failStream(stream, 'flow-control', ErrorCode.FLOW_CONTROL_ERROR, 'stream window overrun');
+      connection.streams.fail(stream, 'flow-control', ErrorCode.FLOW_CONTROL_ERROR, 'stream window overrun');
     } else this.dataStream = stream;
   }
 
@@ -62,7 +62,7 @@ export class Inbound implements FrameSink {
     }
     if (paddingBytes > 0) {
       connection.credit(paddingBytes);
-      stream.creditStream(paddingBytes);
+      if (!endStream) stream.creditStream(paddingBytes);
     }
     if (count === 0 && !endStream) {
       if (last && paddingBytes === 0) this.flood('empty-data-flood');
@@ -72,7 +72,7 @@ export class Inbound implements FrameSink {
       stream.contentLeft -= count;
       if (stream.contentLeft < 0 || (endStream && stream.contentLeft > 0)) {
         connection.credit(count);
-        connection.failStream(
+        connection.streams.fail(
           stream,
           'malformed-message',
           ErrorCode.PROTOCOL_ERROR,
@@ -84,7 +84,7 @@ export class Inbound implements FrameSink {
     stream.received(count);
     if (endStream) stream.remoteEnded = true;
     stream.handler.onData(stream, chunk, start, end, endStream);
-    if (endStream) connection.releaseIfEnded(stream);
+    if (endStream) connection.streams.releaseIfEnded(stream);
   }
 
   onHeaderBlock(
@@ -107,11 +107,11 @@ export class Inbound implements FrameSink {
       if (selfDependent) this.selfDependency(streamId);
       else if (tooLarge) this.refuseList(streamId);
       else if (stream.remoteEnded) {
-        connection.failStream(stream, 'stream-closed', ErrorCode.STREAM_CLOSED, 'HEADERS after END_STREAM');
+        connection.streams.fail(stream, 'stream-closed', ErrorCode.STREAM_CLOSED, 'HEADERS after END_STREAM');
       } else if (stream.headReceived) this.trailers(stream, endStream);
       else this.response(stream, endStream);
-    } else if (connection.isServer && streamId % 2 === 1 && streamId > connection.newestPeerId) {
-      if (!connection.takesPeerStream(streamId)) return;
+    } else if (connection.isServer && streamId % 2 === 1 && streamId > connection.streams.newestPeerId) {
+      if (!connection.streams.takesPeerStream(streamId)) return;
       if (selfDependent) this.selfDependency(streamId);
       else if (tooLarge) this.refuseList(streamId);
       else this.request(streamId, endStream);
@@ -121,11 +121,16 @@ export class Inbound implements FrameSink {
   }
 
   private selfDependency(streamId: number): void {
-    this.connection.failStreamId(streamId, 'protocol', ErrorCode.PROTOCOL_ERROR, 'stream depends on itself');
+    this.connection.streams.failId(
+      streamId,
+      'protocol',
+      ErrorCode.PROTOCOL_ERROR,
+      'stream depends on itself',
+    );
   }
 
   private refuseList(streamId: number): void {
-    this.connection.failStreamId(
+    this.connection.streams.failId(
       streamId,
       'header-list-too-large',
       ErrorCode.ENHANCE_YOUR_CALM,
@@ -139,13 +144,13 @@ export class Inbound implements FrameSink {
     const head = checkRequest(fields);
     if (this.isMalformed(streamId, head, endStream && head.contentLength > 0)) return;
     const contentLength = head.contentLength;
-    const stream = connection.acceptStream(streamId);
+    const stream = connection.streams.accept(streamId);
     if (stream === null) return;
     stream.headReceived = true;
     stream.contentLeft = contentLength;
     stream.remoteEnded = endStream;
     stream.handler.onHeaders(stream, fields, endStream);
-    if (endStream) connection.releaseIfEnded(stream);
+    if (endStream) connection.streams.releaseIfEnded(stream);
   }
 
   private response(stream: Stream, endStream: boolean): void {
@@ -161,7 +166,7 @@ export class Inbound implements FrameSink {
     stream.contentLeft = contentLength;
     stream.remoteEnded = endStream;
     stream.handler.onHeaders(stream, fields, endStream);
-    if (endStream) connection.releaseIfEnded(stream);
+    if (endStream) connection.streams.releaseIfEnded(stream);
   }
 
   private trailers(stream: Stream, endStream: boolean): void {
@@ -170,25 +175,25 @@ export class Inbound implements FrameSink {
     if (this.isMalformed(stream.id, checkTrailers(fields), !endStream || stream.contentLeft > 0)) return;
     stream.remoteEnded = true;
     stream.handler.onHeaders(stream, fields, true);
-    connection.releaseIfEnded(stream);
+    connection.streams.releaseIfEnded(stream);
   }
 
   private isMalformed(streamId: number, head: MessageHead, framingWrong: boolean): boolean {
     if (head.fault === '' && !framingWrong) return false;
     const detail =
       head.fault === '' ? 'END_STREAM where the message cannot end, or missing at its end' : head.fault;
-    this.connection.failStreamId(streamId, 'malformed-message', ErrorCode.PROTOCOL_ERROR, detail);
+    this.connection.streams.failId(streamId, 'malformed-message', ErrorCode.PROTOCOL_ERROR, detail);
     return true;
   }
 
   /** DATA or HEADERS on a stream that is not open (RFC 9113 §5.1, §5.1.1). */
   private onClosedStream(streamId: number, isData: boolean): void {
     const { connection } = this;
-    if (connection.isIdle(streamId)) {
+    if (connection.streams.isIdle(streamId)) {
       connection.fail('protocol', ErrorCode.PROTOCOL_ERROR, 'frame on an idle stream');
       return;
     }
-    switch (connection.closing(streamId)) {
+    switch (connection.streams.closing(streamId)) {
       case Closing.RESET_HERE:
         return;
       case Closing.ENDED:
@@ -213,8 +218,8 @@ export class Inbound implements FrameSink {
   ): void {
     const fault = controlFault(type, flags, streamId, end - start);
     if (fault === ErrorCode.NO_ERROR) this.control(type, flags, streamId, payload, start, end);
-    else if (type === FrameType.PRIORITY && streamId !== 0 && !this.connection.isIdle(streamId)) {
-      this.connection.failStreamId(streamId, 'frame-size', fault, 'PRIORITY of a wrong size');
+    else if (type === FrameType.PRIORITY && streamId !== 0 && !this.connection.streams.isIdle(streamId)) {
+      this.connection.streams.failId(streamId, 'frame-size', fault, 'PRIORITY of a wrong size');
     } else {
       const kind = fault === ErrorCode.FRAME_SIZE_ERROR ? 'frame-size' : 'protocol';
       this.connection.fail(kind, fault, `illegal frame of type ${type}`);
@@ -268,16 +273,21 @@ export class Inbound implements FrameSink {
     }
     const stream = connection.streams.get(streamId);
     if (stream === undefined) {
-      if (connection.isIdle(streamId))
+      if (connection.streams.isIdle(streamId))
         connection.fail('protocol', ErrorCode.PROTOCOL_ERROR, 'frame on an idle stream');
       return;
     }
     if (increment === 0) {
-      return connection.failStream(stream, 'flow-control', ErrorCode.PROTOCOL_ERROR, 'window increment of 0');
+      return connection.streams.fail(
+        stream,
+        'flow-control',
+        ErrorCode.PROTOCOL_ERROR,
+        'window increment of 0',
+      );
     }
     stream.sendWindow += increment;
     if (stream.sendWindow > WINDOW_BYTES_LARGEST) {
-      return connection.failStream(
+      return connection.streams.fail(
         stream,
         'flow-control',
         ErrorCode.FLOW_CONTROL_ERROR,
@@ -292,13 +302,13 @@ export class Inbound implements FrameSink {
 
   private reset(streamId: number, code: number): void {
     const { connection } = this;
-    if (connection.isIdle(streamId)) {
+    if (connection.streams.isIdle(streamId)) {
       return connection.fail('protocol', ErrorCode.PROTOCOL_ERROR, 'RST_STREAM on an idle stream');
     }
     if (connection.isServer && !this.flood('reset-flood')) return;
     const stream = connection.streams.get(streamId);
     if (stream === undefined) return;
-    connection.closeStream(stream, Closing.ENDED, {
+    connection.streams.close(stream, Closing.ENDED, {
       code,
       origin: 'peer',
       processed: isUnprocessed(code) ? 'no' : 'maybe',
@@ -316,14 +326,8 @@ export class Inbound implements FrameSink {
     outbound.frameBytesMax = remote.frameBytesMax;
     outbound.encoder.peerTableBytes(remote.headerTableBytes);
     const shift = remote.initialWindowBytes - windowBefore;
-    if (shift !== 0) {
-      for (const stream of connection.streams.values()) {
-        stream.sendWindow += shift;
-        if (stream.sendWindow > WINDOW_BYTES_LARGEST) {
-          return connection.fail('flow-control', ErrorCode.FLOW_CONTROL_ERROR, 'stream window over 2^31-1');
-        }
-        if (stream.queuedBytes > 0) outbound.schedule(stream);
-      }
+    if (shift !== 0 && !connection.streams.shiftSendWindows(shift)) {
+      return connection.fail('flow-control', ErrorCode.FLOW_CONTROL_ERROR, 'stream window over 2^31-1');
     }
     outbound.settingsAck();
     outbound.pump();

@@ -44,12 +44,12 @@ export class Outbound {
     }
     this.headerBlock(stream.id, fields, endStream);
     stream.headWrittenTo = this.output.position;
-    if (endStream) this.connection.endLocal(stream);
+    if (endStream) this.connection.streams.endLocal(stream);
   }
 
   sendTrailers(stream: Stream, fields: readonly Field[]): void {
     this.headerBlock(stream.id, fields, true);
-    this.connection.endLocal(stream);
+    this.connection.streams.endLocal(stream);
   }
 
   /** Writes what may be written now. @returns bytes written; END_STREAM has gone out when that is all of them */
@@ -66,7 +66,7 @@ export class Outbound {
         allowed = this.allowance(stream);
       }
     }
-    if (endStream && at === end) this.connection.endLocal(stream);
+    if (endStream && at === end) this.connection.streams.endLocal(stream);
     return at - start;
   }
 
@@ -157,7 +157,7 @@ export class Outbound {
       this.schedule(stream);
     }
     stream.handler.onSent(stream, count);
-    if (stream.localEnded && !stream.closed) this.connection.endLocal(stream);
+    if (stream.localEnded && !stream.closed) this.connection.streams.endLocal(stream);
   }
 
   private dataFrame(stream: Stream, chunk: Buffer, start: number, end: number, endStream: boolean): void {

@@ -14,7 +14,7 @@ export interface ConnectionSettings {
   readonly connectionWindowBytes: number;
   /**
    * Bytes of a header list as RFC 7541 §4.1 counts them, announced as MAX_HEADER_LIST_SIZE; a longer list resets the
-   * stream. A header block of more bytes on the wire than this ends the connection. Default 32,768, 1 to 16 MiB.
+   * stream. A header block of four times as many bytes on the wire ends the connection. Default 32,768, 1 to 16 MiB.
    */
   readonly headerListBytesMax: number;
   /** Fields in a header list. Default 128, 1 or more. */

@@ -7,7 +7,10 @@ import { SendQueue } from './send-queue.ts';
 
 /** Why a stream ended early. */
 export interface StreamReset {
-  /** An error code of RFC 9113 §7. A server that has answered in full resets with NO_ERROR: then nothing failed. */
+  /**
+   * An error code of RFC 9113 §7. NO_ERROR with origin `peer`: a server has answered in full and wants no more of the
+   * request; with origin `connection`: the connection was closed without an error.
+   */
   readonly code: number;
   /** peer: its RST_STREAM or GOAWAY; local: an error found here; connection: the connection closed under it. */
   readonly origin: 'peer' | 'local' | 'connection';
@@ -158,7 +161,7 @@ export class Stream {
    */
   reset(code: number): void {
     if (this.closed) this.giveBack();
-    else this.connection.resetStream(this, code);
+    else this.connection.streams.reset(this, code);
   }
 
   /** @internal Counts received bytes that are handed to the handler. */
