@@ -1,0 +1,214 @@
+import type { Contract, ContractMethod } from '@gatehouse/contracts';
+import type { PolicyDocument } from '@gatehouse/contracts/policy';
+import { type IdentityPattern, matchesIdentity, parseIdentityPattern } from './identity-pattern.ts';
+import type { ModelMatcher } from './model-matcher.ts';
+
+/** A verified end-user token, as far as rules look at it. */
+export interface TokenFacts {
+  /** The issuer's name in the policy document. */
+  readonly issuer: string;
+  readonly claims: Readonly<Record<string, unknown>>;
+}
+
+/** What a decision is about, beside the caller. */
+export interface DecisionRequest {
+  readonly method: ContractMethod;
+  /** Null: the request names none, or it has not been read. */
+  readonly model: string | null;
+  /** Null: the call brings none. */
+  readonly token: TokenFacts | null;
+}
+
+/** Why the rules that concern a caller and a method do not allow a call, the nearest to allowing it first. */
+export type DenialReason =
+  | 'DENIED_BY_RULE'
+  | 'TOKEN_CLAIMS'
+  | 'TOKEN_REQUIRED'
+  | 'MODEL_NOT_ALLOWED'
+  | 'MODEL_REQUIRED'
+  | 'NO_MATCHING_RULE';
+
+export type Decision =
+  | { readonly allowed: true; readonly ruleId: string }
+  /** `ruleId`: the rule that denied, or whose token the call lacks; null where no one rule is to blame. */
+  | { readonly allowed: false; readonly ruleId: string | null; readonly reason: DenialReason };
+
+/** What keeps a rule that concerns the caller and the method from matching a call. */
+export type Miss = Exclude<DenialReason, 'DENIED_BY_RULE' | 'NO_MATCHING_RULE'>;
+
+/** One rule, ready to be decided by. */
+export interface CompiledRule {
+  readonly id: string;
+  readonly effect: 'ALLOW' | 'DENY';
+  readonly identities: readonly IdentityPattern[];
+  readonly paths: ReadonlySet<string>;
+  /** Null: any model, or none. */
+  readonly models: ModelMatcher | null;
+  /** Null: no token is asked for. */
+  readonly token: CompiledToken | null;
+  /** What the rule decides when it matches. */
+  readonly decision: Decision;
+}
+
+interface CompiledToken {
+  readonly issuer: string;
+  readonly claims: readonly { readonly name: string; readonly values: ReadonlySet<string> }[];
+}
+
+const NEARNESS: readonly Miss[] = ['TOKEN_CLAIMS', 'TOKEN_REQUIRED', 'MODEL_NOT_ALLOWED', 'MODEL_REQUIRED'];
+const NO_MATCHING_RULE: Decision = { allowed: false, ruleId: null, reason: 'NO_MATCHING_RULE' };
+
+/** Null: the rule matches. Identity and method are taken as matched. */
+export function missOf(rule: CompiledRule, request: DecisionRequest): Miss | null {
+  if (rule.models !== null) {
+    if (request.model === null) return 'MODEL_REQUIRED';
+    if (!rule.models.matches(request.model)) return 'MODEL_NOT_ALLOWED';
+  }
+  if (rule.token !== null) {
+    const { token } = request;
+    if (token === null || token.issuer !== rule.token.issuer) return 'TOKEN_REQUIRED';
+    if (!rule.token.claims.every(({ name, values }) => hasClaim(token.claims, name, values)))
+      return 'TOKEN_CLAIMS';
+  }
+  return null;
+}
+
+/** Texts, numbers and booleans are compared by their text. */
+function hasClaim(
+  claims: Readonly<Record<string, unknown>>,
+  name: string,
+  values: ReadonlySet<string>,
+): boolean {
+  const claim = Object.hasOwn(claims, name) ? claims[name] : undefined;
+  const candidates: readonly unknown[] = Array.isArray(claim) ? claim : [claim];
+  return candidates.some(
+    (candidate) =>
+      (typeof candidate === 'string' || typeof candidate === 'number' || typeof candidate === 'boolean') &&
+      values.has(String(candidate)),
+  );
+}
+
+interface MethodRules {
+  readonly denies: CompiledRule[];
+  readonly allows: CompiledRule[];
+  needsModel: boolean;
+  needsToken: boolean;
+}
+
+/** The rules that concern one caller, by method. A decision costs one look-up and the rules for that method alone. */
+export class IdentityRules {
+  readonly #methods = new Map<string, MethodRules>();
+
+  constructor(rules: readonly CompiledRule[]) {
+    for (const rule of rules) for (const path of rule.paths) this.#add(rule, path);
+  }
+
+  /** Whether some rule looks at the model, so that the request has to be read. */
+  needsModel(method: ContractMethod): boolean {
+    return this.#methods.get(method.path)?.needsModel ?? false;
+  }
+
+  /** Whether some rule looks at an end-user token, so that one that comes has to be verified. */
+  needsToken(method: ContractMethod): boolean {
+    return this.#methods.get(method.path)?.needsToken ?? false;
+  }
+
+  /**
+   * A rule that denies wins over all that allow. Fails closed: a rule with models or a token matches only where the call
+   * has them, and what no rule allows is denied.
+   */
+  decide(request: DecisionRequest): Decision {
+    const rules = this.#methods.get(request.method.path);
+    if (rules === undefined) return NO_MATCHING_RULE;
+    for (const rule of rules.denies) if (missOf(rule, request) === null) return rule.decision;
+    let nearest: { readonly rule: CompiledRule; readonly miss: Miss } | undefined;
+    for (const rule of rules.allows) {
+      const miss = missOf(rule, request);
+      if (miss === null) return rule.decision;
+      if (nearest === undefined || NEARNESS.indexOf(miss) < NEARNESS.indexOf(nearest.miss))
+        nearest = { rule, miss };
+    }
+    if (nearest === undefined) return NO_MATCHING_RULE;
+    const { rule, miss } = nearest;
+    const isOfOneRule = miss === 'TOKEN_CLAIMS' || miss === 'TOKEN_REQUIRED';
+    return { allowed: false, ruleId: isOfOneRule ? rule.id : null, reason: miss };
+  }
+
+  #add(rule: CompiledRule, path: string): void {
+    const rules = this.#methods.get(path) ?? { denies: [], allows: [], needsModel: false, needsToken: false };
+    this.#methods.set(path, rules);
+    (rule.effect === 'DENY' ? rules.denies : rules.allows).push(rule);
+    if (rule.models !== null) rules.needsModel = true;
+    if (rule.token !== null) rules.needsToken = true;
+  }
+}
+
+const IDENTITIES_CACHED_MAX = 1024;
+
+/** A policy document, compiled. Nothing in it changes. */
+export class Policy {
+  readonly document: PolicyDocument;
+  /** SHA-256 of the document's text, in hex. */
+  readonly digest: string;
+  /** The author's version with the first twelve digits of the digest: `v3@1f2e3d4c5b6a`. */
+  readonly version: string;
+  /** In the document's order. */
+  readonly rules: readonly CompiledRule[];
+  /** The contract that the document was compiled against. */
+  readonly contract: Contract;
+  readonly #byIdentity = new Map<string, CompiledRule[]>();
+  readonly #withWildcards: readonly CompiledRule[];
+  readonly #cache = new Map<string, IdentityRules>();
+
+  constructor(facts: {
+    document: PolicyDocument;
+    digest: string;
+    rules: readonly CompiledRule[];
+    contract: Contract;
+  }) {
+    this.document = facts.document;
+    this.digest = facts.digest;
+    this.version = `${facts.document.version}@${facts.digest.slice(0, 12)}`;
+    this.rules = facts.rules;
+    this.contract = facts.contract;
+    this.#withWildcards = facts.rules.filter((rule) => rule.identities.some((identity) => !identity.isExact));
+    for (const rule of facts.rules) {
+      for (const identity of rule.identities) if (identity.isExact) this.#listFor(identity).push(rule);
+    }
+  }
+
+  /**
+   * The rules that concern a caller. Meant to be asked once for each connection; the last 1024 identities are kept. What
+   * is not a SPIFFE ID with a path has no rules.
+   */
+  forIdentity(spiffeId: string): IdentityRules {
+    const cached = this.#cache.get(spiffeId);
+    if (cached !== undefined) return cached;
+    const rules = new IdentityRules(this.#rulesFor(spiffeId));
+    if (this.#cache.size >= IDENTITIES_CACHED_MAX) {
+      const [oldest] = this.#cache.keys();
+      if (oldest !== undefined) this.#cache.delete(oldest);
+    }
+    this.#cache.set(spiffeId, rules);
+    return rules;
+  }
+
+  #rulesFor(spiffeId: string): CompiledRule[] {
+    const identity = parseIdentityPattern(spiffeId);
+    if (!identity?.isExact) return [];
+    const matching = this.#withWildcards.filter((rule) => concerns(rule, identity));
+    return [...new Set([...(this.#byIdentity.get(spiffeId) ?? []), ...matching])];
+  }
+
+  #listFor(identity: IdentityPattern): CompiledRule[] {
+    const key = `spiffe://${identity.trustDomain}/${identity.segments.join('/')}`;
+    const list = this.#byIdentity.get(key) ?? [];
+    this.#byIdentity.set(key, list);
+    return list;
+  }
+}
+
+/** Whether a rule names an identity. */
+export function concerns(rule: CompiledRule, identity: IdentityPattern): boolean {
+  return rule.identities.some((pattern) => matchesIdentity(pattern, identity));
+}
