@@ -1,0 +1,130 @@
+import { Command, InvalidArgumentError } from 'commander';
+import { type CallOptions, callCommand } from './call-command.ts';
+import { circuitsCommand } from './circuits-command.ts';
+import type { CommandContext } from './command-context.ts';
+import { CommandError, EXIT } from './command-error.ts';
+import { type ExplainOptions, explainCommand } from './explain-command.ts';
+import { loadMethodCatalog } from './method-catalog.ts';
+import { type StartOptions, startCommand } from './start-command.ts';
+
+const PORT_BASE = 8443;
+const EXIT_CODES = `
+Exit codes: 0 it went well; 1 the answer is no (a call failed, policy refuses, a check found something);
+2 it could not be asked (wrong usage, no mesh is running).`;
+
+/**
+ * Runs one command.
+ *
+ * @param args what stands after the program's name
+ * @returns the exit code
+ */
+export async function runProgram(context: CommandContext, args: readonly string[]): Promise<number> {
+  let exitCode: number = EXIT.ok;
+  const program = buildProgram(context, (code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync([...args], { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (isCommanderError(error)) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (!(error instanceof CommandError)) throw error;
+    context.err.line(`gatehouse: ${error.message}`);
+    return error.exitCode;
+  }
+}
+
+function buildProgram(context: CommandContext, done: (exitCode: number) => void): Command {
+  const program = new Command('gatehouse')
+    .description('A gRPC mesh for model serving')
+    .addHelpText('after', EXIT_CODES)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => context.out.write(text),
+      writeErr: (text) => context.err.write(text),
+    });
+  program
+    .command('start')
+    .description('run the local mesh: a development CA, three services, a sidecar each')
+    .option('--once', 'stop after the tour')
+    .option(
+      '--otlp <url>',
+      'send spans to this collector, such as http://127.0.0.1:4317 (default: show one trace here)',
+    )
+    .option(
+      '--port-base <port>',
+      'first of six ports in a row; 0 takes any that are free',
+      parsePort,
+      PORT_BASE,
+    )
+    .action(async (options: StartOptions) => done(await startCommand(context, options)));
+  program
+    .command('call')
+    .description('call a method of the running mesh')
+    .argument('<service/method>', 'as in InferenceService/Generate, or with its package')
+    .option(
+      '--data <json>',
+      'the request; a list for a method that takes a stream; @FILE, or @- for standard input',
+      '{}',
+    )
+    .option('--as <caller>', 'developer or intern', 'developer')
+    .option('--to <service>', 'the service to ask, for methods that several have')
+    .option('--timeout <seconds>', 'deadline of the call', parseSeconds)
+    .option('--json', 'one JSON text a line, failures included')
+    .action(async (method: string, options: CallOptions) =>
+      done(await callCommand(context, method, options)),
+    );
+  program
+    .command('methods')
+    .description('list the methods that can be called')
+    .option('--json', 'as a JSON list')
+    .action((options: { json?: boolean }) => {
+      const { names } = loadMethodCatalog();
+      if (options.json) context.out.line(JSON.stringify(names));
+      else for (const name of names) context.out.line(name);
+    });
+  program
+    .command('circuits')
+    .description('show every endpoint that the sidecars call, with its circuit breaker')
+    .option('--json', 'as a JSON list')
+    .action(async (options: { json?: boolean }) => done(await circuitsCommand(context, options)));
+  addPolicyCommands(program, context, done);
+  return program;
+}
+
+function addPolicyCommands(
+  program: Command,
+  context: CommandContext,
+  done: (exitCode: number) => void,
+): void {
+  const policy = program.command('policy').description('ask the policy');
+  policy
+    .command('explain')
+    .description('say what the policy in force decides about a call, rule by rule')
+    .requiredOption('--from <identity>', 'a SPIFFE ID, or a name of the local mesh such as intern')
+    .requiredOption('--to <service/method>', 'as in InferenceService/Generate')
+    .option('--model <name>', 'the model that the call names')
+    .option('--json', 'as a JSON object')
+    .action(async (options: ExplainOptions) => done(await explainCommand(context, options)));
+}
+
+function parsePort(text: string): number {
+  const port = Number(text);
+  if (Number.isInteger(port) && port >= 0 && port <= 65_530) return port;
+  throw new InvalidArgumentError('expected a port from 0 to 65530.');
+}
+
+function parseSeconds(text: string): number {
+  const seconds = Number(text);
+  if (seconds > 0 && seconds <= 86_400) return seconds;
+  throw new InvalidArgumentError('expected seconds, above 0 and up to 86400.');
+}
+
+function isCommanderError(error: unknown): error is { exitCode: number } {
+  return (
+    error instanceof Error &&
+    'code' in error &&
+    String(error.code).startsWith('commander.') &&
+    'exitCode' in error
+  );
+}
