@@ -125,7 +125,7 @@ rules:
     'p.yaml:22:5: rules[1]: got nothing, expected methods or permissions',
     'p.yaml:22:5: rules[1].id: got "a", expected a name that is given once',
     'p.yaml:24:5: rules[1].identities: got [], expected at least one identity',
-    'p.yaml:28:64: rules[2].methods[1]: got "grpc.health.v1.Health/Check", expected a method with a permission; the contract gives this one none, so nobody may call it',
+    'p.yaml:28:63: rules[2].methods[1]: got "grpc.health.v1.Health/Check", expected a method with a permission; the contract gives this one none, so nobody may call it',
     'p.yaml:29:5: rules[2].models: got ["x"], expected no models: no method of this rule has a model in its request, so the rule could never match',
     'p.yaml:34:5: rules[3].models: got ["x"], expected no models: no method of this rule has a model in its request, so the rule could never match',
   ]);

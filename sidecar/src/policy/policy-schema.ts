@@ -86,11 +86,8 @@ function jwtIssuerSchema() {
     })
     .superRefine((issuer, context) => {
       if ((issuer.jwksFile === undefined) === (issuer.jwksUrl === undefined)) {
-        context.addIssue({
-          code: 'custom',
-          message: 'expected one of jwksFile and jwksUrl',
-          input: issuer.name,
-        });
+        const input = issuer.jwksFile && [issuer.jwksFile, issuer.jwksUrl];
+        context.addIssue({ code: 'custom', message: 'expected one of jwksFile and jwksUrl', input });
       }
     }, ALWAYS);
 }
