@@ -63,7 +63,7 @@ export function verifyPeer(socket: TLSSocket, expected: PeerExpectation): PeerRe
 
 /** @returns why a peer that was accepted once must go now, or null while it may stay */
 export function staleness(
-  peer: PeerIdentity,
+  peer: Pick<PeerIdentity, 'notAfterMs' | 'issuerKeyId'>,
   bundle: TrustBundle,
   nowMs: number,
 ): 'EXPIRED' | 'UNTRUSTED_ISSUER' | null {

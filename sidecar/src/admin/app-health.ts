@@ -1,0 +1,44 @@
+import { HealthCheckResponse_ServingStatus, HealthClient } from '@gatehouse/contracts/health';
+import { credentials, status } from '@grpc/grpc-js';
+
+/** How long the app may take to answer. */
+const CHECK_MS_MAX = 1000;
+/** An answer is good for this long, so that probes can't load the app. */
+const ANSWER_KEPT_MS = 500;
+
+export type AppHealth = {
+  /** Why the app is not ready, as a sentence; empty when it is. */
+  check(): Promise<string>;
+  close(): void;
+};
+
+/** Asks the app over its socket with gRPC health checking. An app that has no health service is ready when it answers. */
+export function watchAppHealth(address: string, clock: () => number): AppHealth {
+  const client = new HealthClient(address, credentials.createInsecure(), {
+    'grpc.default_authority': 'app',
+    'grpc.initial_reconnect_backoff_ms': 200,
+    'grpc.max_reconnect_backoff_ms': 1000,
+  });
+  let asking: Promise<string> | null = null;
+  let answeredAtMs = Number.NEGATIVE_INFINITY;
+
+  const ask = (): Promise<string> =>
+    new Promise((resolve) => {
+      client.check({ service: '' }, { deadline: new Date(clock() + CHECK_MS_MAX) } as never, (error, response) => {
+        if (error?.code === status.UNIMPLEMENTED) resolve('');
+        else if (error) resolve(`the app at ${address} does not answer: ${error.details}`);
+        else if (response.status !== HealthCheckResponse_ServingStatus.SERVING) resolve(`the app at ${address} is not serving`);
+        else resolve('');
+      });
+    });
+  return {
+    check: () => {
+      if (asking === null || clock() - answeredAtMs > ANSWER_KEPT_MS) {
+        answeredAtMs = clock();
+        asking = ask();
+      }
+      return asking;
+    },
+    close: () => client.close(),
+  };
+}

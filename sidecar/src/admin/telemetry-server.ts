@@ -1,0 +1,57 @@
+import { createServer, type Server, type ServerResponse } from 'node:http';
+import { listenOn } from '../listen/address.ts';
+
+export type TelemetryParts = {
+  /** Why the sidecar is not ready, a sentence each; empty when it is. */
+  readonly notReadyBecause: () => Promise<readonly string[]>;
+  /** The metrics in Prometheus' text format. */
+  readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
+};
+
+export type TelemetryServer = { readonly address: string; close(): void };
+
+/** Header and idle time-outs of the port, which may face the pod network. */
+const REQUEST_MS_MAX = 5000;
+const CONNECTIONS_MAX = 64;
+
+/** Probes and metrics, nothing else: `/livez`, `/readyz` and `/metrics`. */
+export async function serveTelemetry(address: string, parts: TelemetryParts): Promise<TelemetryServer> {
+  const server: Server = createServer((request, response) => {
+    answer(request.method ?? '', request.url ?? '', response, parts).catch(() => end(response, 500, 'internal error\n'));
+  });
+  server.requestTimeout = REQUEST_MS_MAX;
+  server.headersTimeout = REQUEST_MS_MAX;
+  server.maxConnections = CONNECTIONS_MAX;
+  const bound = await listenOn(server, address);
+  return {
+    address: bound,
+    close: () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
+
+async function answer(method: string, url: string, response: ServerResponse, parts: TelemetryParts): Promise<void> {
+  if (method !== 'GET' && method !== 'HEAD') return end(response, 405, 'expected GET\n');
+  switch (url.split('?', 1)[0]) {
+    case '/livez':
+      return end(response, 200, 'alive\n');
+    case '/readyz': {
+      const reasons = await parts.notReadyBecause();
+      return reasons.length === 0 ? end(response, 200, 'ready\n') : end(response, 503, `${reasons.join('\n')}\n`);
+    }
+    case '/metrics': {
+      const { contentType, body } = await parts.metrics();
+      response.setHeader('content-type', contentType);
+      return end(response, 200, body);
+    }
+    default:
+      return end(response, 404, 'expected /livez, /readyz or /metrics\n');
+  }
+}
+
+function end(response: ServerResponse, status: number, body: string): void {
+  response.statusCode = status;
+  response.end(body);
+}

@@ -1,0 +1,145 @@
+import { z } from 'zod';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+/** `unix:/abs/path.sock` or `host:port`; port 0 asks the system for a free one. */
+const address = z
+  .string()
+  .regex(
+    /^(unix:\/.{1,100}|(\[[0-9a-f:]+\]|[A-Za-z0-9.-]+):\d{1,5})$/,
+    'expected an address like unix:/run/app.sock (at most 100 bytes of path) or 127.0.0.1:8443',
+  );
+
+const spiffeId = z
+  .string()
+  .regex(/^spiffe:\/\/[a-z0-9._-]+\/[A-Za-z0-9._/-]+$/, 'expected a SPIFFE ID like spiffe://example.org/ns/prod/sa/inference');
+
+const file = z.string().min(1, 'expected a path');
+
+function bounded(min: number, max: number, byDefault: number) {
+  const form = `expected a whole number from ${min} to ${max}`;
+  return z.int(form).min(min, form).max(max, form).default(byDefault);
+}
+
+const identity = z.strictObject({
+  /** PEM: the workload's certificate and any intermediates. */
+  certificateFile: file,
+  /** PEM: its private key. */
+  keyFile: file,
+  /** PEM: the CA certificates of the own trust domain. */
+  bundleFile: file,
+  trustDomain: z.string().regex(/^[a-z0-9._-]{1,255}$/, 'expected a trust domain like example.org'),
+});
+
+const upstream = z.strictObject({
+  /** What apps dial as `:authority`. */
+  name: z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?$/, 'expected a name like inference or inference.prod:443'),
+  /** The SPIFFE ID that its certificate must show. */
+  identity: spiffeId,
+  endpoints: z.array(address).min(1, 'expected at least one endpoint').max(1024, 'expected at most 1024 endpoints'),
+});
+
+const telemetry = z.strictObject({
+  /** Probes and Prometheus metrics; nothing else. */
+  listen: address,
+  /** OTLP over gRPC, as `http://host:4317`. Without it no span leaves. */
+  otlpEndpoint: z.url({ protocol: /^https?$/, error: 'expected a URL like http://127.0.0.1:4317' }).optional(),
+  /** The share of traces begun here that are sampled. */
+  sampleRatio: z.number().min(0, 'expected 0 to 1').max(1, 'expected 0 to 1').default(0.01),
+});
+
+const limits = z.strictObject({
+  /** Calls in progress in each direction; one more is refused with RESOURCE_EXHAUSTED. */
+  callsActiveMax: bounded(1, 1_000_000, 10_000),
+  /** Inbound connections; one more is closed before its handshake. */
+  connectionsMax: bounded(1, 100_000, 4096),
+  /** Streams a peer may open on one connection (RFC 9113 §5.1.2). */
+  streamsPerConnectionMax: bounded(1, 100_000, 1024),
+  /** From accept to a finished TLS handshake. */
+  handshakeMsMax: bounded(100, 60_000, 5000),
+  /** How long a call waits for its first message where policy has to read it. */
+  firstMessageMsMax: bounded(10, 60_000, 5000),
+  /** Bytes of messages held for policy, over all calls. */
+  heldBytesMax: bounded(64 * KIB, 1024 * MIB, 64 * MIB),
+  /** Request bytes kept of one call so that it can be tried again. */
+  retryBytesPerCallMax: bounded(0, 16 * MIB, 64 * KIB),
+  /** Likewise, over all calls. */
+  retryBytesMax: bounded(0, 1024 * MIB, 32 * MIB),
+  /** Tries of one call, the first included. */
+  attemptsMax: bounded(1, 10, 3),
+  /** How long a call waits for a connection to its upstream. */
+  connectMsMax: bounded(10, 60_000, 2000),
+  /** Connections to the app that callers are spread over. */
+  appConnectionsMax: bounded(1, 256, 4),
+  /** From SIGTERM to the end: calls in flight may finish within it. */
+  drainMsMax: bounded(0, 3_600_000, 25_000),
+  /** How long the sidecar stays up and not ready before it sends GOAWAY. */
+  drainNoticeMs: bounded(0, 600_000, 0),
+  /** Decisions kept for the admin view. */
+  decisionsKeptMax: bounded(1, 100_000, 1000),
+});
+
+/** A sidecar's configuration file. Sizes are bytes, times are milliseconds. */
+export const sidecarConfigSchema = z
+  .strictObject({
+    /** Shown in traces as `<name>-sidecar`. */
+    name: z.string().regex(/^[a-z][a-z0-9-]{0,62}$/, 'expected lower case letters, digits and hyphens'),
+    identity,
+    /** mTLS towards the network, plaintext towards the app. */
+    inbound: z.strictObject({ listen: address, app: address }).optional(),
+    /** Plaintext from the app, mTLS towards upstreams. */
+    egress: z.strictObject({ listen: address }).optional(),
+    upstreams: z.array(upstream).max(1024, 'expected at most 1024 upstreams').default([]),
+    /** The policy document; required with `inbound`. */
+    policyFile: file.optional(),
+    contract: z
+      .strictObject({
+        /** A FileDescriptorSet. Default: Gatehouse's own contracts. */
+        descriptorSetFile: file.optional(),
+        /** Classify methods and fields of foreign descriptors. */
+        overlayFiles: z.array(file).default([]),
+      })
+      .prefault({}),
+    telemetry,
+    admin: z.strictObject({
+      listen: address.refine(isLocal, 'expected a Unix socket or a loopback address: the admin port has no authentication'),
+    }),
+    limits: limits.prefault({}),
+    log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
+  })
+  .superRefine((config, context) => {
+    if (!config.inbound && !config.egress) {
+      context.addIssue({ code: 'custom', path: [], message: 'expected inbound, egress or both' });
+    }
+    if (config.inbound && !config.policyFile) {
+      context.addIssue({ code: 'custom', path: ['policyFile'], message: 'expected a policy file: inbound calls are denied without one' });
+    }
+    if (config.egress && !isLocal(config.egress.listen)) {
+      context.addIssue({
+        code: 'custom',
+        path: ['egress', 'listen'],
+        input: config.egress.listen,
+        message: 'expected a Unix socket or a loopback address: whoever reaches it calls with this identity',
+      });
+    }
+    const seen = new Set<string>();
+    config.upstreams.forEach(({ name }, index) => {
+      if (seen.has(name)) {
+        context.addIssue({ code: 'custom', path: ['upstreams', index, 'name'], input: name, message: 'expected a name that no other upstream has' });
+      }
+      seen.add(name);
+    });
+  });
+
+export type SidecarConfig = z.output<typeof sidecarConfigSchema>;
+export type SidecarLimits = SidecarConfig['limits'];
+
+function isLocal(at: string): boolean {
+  return /^(unix:|127\.|localhost:|\[::1\]:)/.test(at);
+}
+
+/** The schema of the file, for editors (JSON Schema 2020-12). */
+export function sidecarConfigJsonSchema(): object {
+  return z.toJSONSchema(sidecarConfigSchema, { io: 'input' });
+}

@@ -1,0 +1,109 @@
+import type { Stream, StreamHandler } from '../http2/index.ts';
+import type { AppPool, Attempt, ConnectProblem, FailureCause, Outcome, Upstreams } from '../upstream/index.ts';
+import type { Admitted } from './5-admit.ts';
+import type { Refusal } from './refusal.ts';
+
+/** A call that has somewhere to go. */
+export type Routed = Admitted & { readonly target: Target };
+
+/** Where one try of a call goes: an endpoint of an upstream, or the app. */
+export interface Target {
+  /** Opens a stream now, or null when no connection has room. */
+  openStream(handler: StreamHandler): Stream | null;
+  /** Waits until a stream can be opened; the problem when it can't within `timeoutMs`. */
+  ready(timeoutMs: number): Promise<ConnectProblem | null>;
+  /** Reports how the try went, once; later reports are ignored. */
+  settle(outcome: Outcome, cause?: FailureCause): void;
+  /** The try is over: its place at the endpoint is free. */
+  release(): void;
+  /** Whether this try may be followed by another after a failure. */
+  mayRetry(): boolean;
+}
+
+/** Towards the app there is one place, and no choice. */
+export function routeInbound(call: Admitted, app: AppPool): Routed {
+  call.attempts += 1;
+  call.target = new AppTarget(app, call.identity);
+  return call as Routed;
+}
+
+/**
+ * Egress: `:authority` names the upstream, the balancer chooses an endpoint whose breaker lets calls through. A further
+ * try of the same call is asked for with `call.attempts` above 0.
+ */
+export function routeEgress(call: Admitted, upstreams: Upstreams): Routed | Refusal {
+  const upstream = upstreams.get(call.authority);
+  if (upstream === undefined) return { kind: 'unknown-upstream' };
+  call.upstream = upstream.name;
+  const picked = upstream.pick();
+  if ('retryDelayMs' in picked) return { kind: 'circuit-open', retryDelayMs: picked.retryDelayMs };
+  if (call.attempts === 0) upstream.retryBudget.deposit();
+  call.attempts += 1;
+  call.endpoint = picked.endpoint.address;
+  call.target = new EndpointTarget(picked, () => upstream.retryBudget.withdraw());
+  return call as Routed;
+}
+
+class AppTarget implements Target {
+  readonly #app: AppPool;
+  readonly #identity: string;
+
+  constructor(app: AppPool, identity: string) {
+    this.#app = app;
+    this.#identity = identity;
+  }
+
+  openStream(handler: StreamHandler): Stream | null {
+    return this.#app.openStream(this.#identity, handler);
+  }
+
+  ready(timeoutMs: number): Promise<ConnectProblem | null> {
+    return this.#app.ready(this.#identity, timeoutMs);
+  }
+
+  settle(): void {
+    // The app has no breaker: there is nowhere else to go.
+  }
+
+  release(): void {
+    // Connections to the app are shared; a stream's end is all there is to give back.
+  }
+
+  mayRetry(): boolean {
+    return true;
+  }
+}
+
+class EndpointTarget implements Target {
+  readonly #attempt: Attempt;
+  readonly #withdraw: () => boolean;
+  #settled = false;
+
+  constructor(attempt: Attempt, withdraw: () => boolean) {
+    this.#attempt = attempt;
+    this.#withdraw = withdraw;
+  }
+
+  openStream(handler: StreamHandler): Stream | null {
+    return this.#attempt.openStream(handler);
+  }
+
+  ready(timeoutMs: number): Promise<ConnectProblem | null> {
+    return this.#attempt.ready(timeoutMs);
+  }
+
+  settle(outcome: Outcome, cause?: FailureCause): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#attempt.settle(outcome, cause);
+  }
+
+  release(): void {
+    this.settle('neutral');
+    this.#attempt.release();
+  }
+
+  mayRetry(): boolean {
+    return this.#withdraw();
+  }
+}

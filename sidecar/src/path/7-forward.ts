@@ -1,0 +1,339 @@
+import { ErrorCode, type Field, FieldKind, field, type Stream, type StreamHandler, type StreamReset } from '../http2/index.ts';
+import type { FailureCause } from '../upstream/index.ts';
+import type { Routed, Target } from './6-route.ts';
+import type { Clock } from './call.ts';
+import { formatGrpcTimeout } from './grpc-timeout.ts';
+import { GrpcStatus, parseGrpcStatus } from './grpc-status.ts';
+import { MessageScanner } from './message-scanner.ts';
+import type { Refusal } from './refusal.ts';
+import type { RequestBuffer } from './request-buffer.ts';
+import { failureCauseOf, httpToGrpcStatus, resetToGrpcStatus } from './status-mapping.ts';
+
+/** What forward tells the rest of the path. */
+export interface ForwardOwner {
+  /** The upstream has answered in full with this status; the response has been passed on. */
+  onAnswered(status: GrpcStatus): void;
+  /** The call can't be answered by an upstream. */
+  onFailed(refusal: Refusal): void;
+  /** So many bytes of the request have left to the present upstream. */
+  onRequestSent(bytes: number): void;
+  /** Another try is wanted. @returns the next target, or why there is none */
+  reroute(reason: string): Target | Refusal;
+}
+
+export type ForwardLimits = { readonly connectMsMax: number; readonly attemptsMax: number; readonly retryBytesPerCallMax: number; readonly retryBytesMax: number };
+
+const SCHEMES = { inbound: field(':scheme', 'http'), egress: field(':scheme', 'https') } as const;
+/** How often a free stream may be taken away by another call before the upstream counts as full. */
+const OPEN_TRIES_MAX = 8;
+/** When a call that found no room for its request may come again. */
+const BUFFER_RETRY_DELAY_MS = 100;
+
+/**
+ * Moves a call's bytes between the caller's stream and the upstream's, both ways, as they come. What one side has not
+ * taken yet is not asked for from the other: credit goes back to a sender only when its bytes have left.
+ *
+ * Until the response begins, the request is kept, so that a call which was never processed (RFC 9113 §8.7), or which the
+ * contract calls idempotent, can go elsewhere. This object is the handler of the upstream's stream.
+ */
+export class Forwarding implements StreamHandler {
+  readonly #call: Routed;
+  readonly #owner: ForwardOwner;
+  readonly #caller: Stream;
+  readonly #request: RequestBuffer;
+  readonly #clock: Clock;
+  readonly #limits: ForwardLimits;
+  readonly #traceparent: string | null;
+  readonly #responses: MessageScanner;
+  #target: Target;
+  #upstream: Stream | null = null;
+  /** The request is no longer kept: there will be no other try. */
+  #committed = false;
+  #headSent = false;
+  #over = false;
+  #requestEnded = false;
+  #sentBytes = 0;
+
+  constructor(
+    call: Routed,
+    owner: ForwardOwner,
+    parts: {
+      readonly request: RequestBuffer;
+      readonly requestEnded: boolean;
+      /** What the upstream gets as `traceparent`. */
+      readonly traceparent: string | null;
+      readonly clock: Clock;
+      readonly limits: ForwardLimits;
+    },
+  ) {
+    this.#call = call;
+    this.#owner = owner;
+    this.#caller = call.stream;
+    this.#target = call.target;
+    this.#request = parts.request;
+    this.#requestEnded = parts.requestEnded;
+    this.#traceparent = parts.traceparent;
+    this.#clock = parts.clock;
+    this.#limits = parts.limits;
+    const single = call.method.kind === 'unary' || call.method.kind === 'client-streaming';
+    this.#responses = new MessageScanner(call.method.responseBytesMax, single ? 1 : Number.POSITIVE_INFINITY);
+  }
+
+  start(): void {
+    const stream = this.#target.openStream(this);
+    if (stream === null) void this.#wait();
+    else this.#begin(stream);
+  }
+
+  /** More of the request, `chunk[start, end)`. */
+  sendRequest(chunk: Buffer, start: number, end: number, endStream: boolean): void {
+    if (this.#over) return;
+    if (endStream) this.#requestEnded = true;
+    const kept = !this.#committed && this.#keep(chunk, start, end);
+    if (this.#upstream !== null) {
+      this.#onSentBytes(this.#upstream.sendData(chunk, start, end, endStream));
+    } else if (!kept && end > start) {
+      this.#fail({ kind: 'overloaded', limit: 'retryBytesMax', max: this.#limits.retryBytesMax, retryDelayMs: BUFFER_RETRY_DELAY_MS });
+    }
+  }
+
+  /** Bytes of the response that waited for the caller have left. */
+  responseSent(bytes: number): void {
+    this.#upstream?.consume(bytes);
+  }
+
+  /** Ends the upstream's part without an answer: the caller has gone, or the call is refused in its middle. */
+  cancel(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#upstream?.reset(ErrorCode.CANCEL);
+    this.#target.release();
+  }
+
+  /** The deadline has passed: cancels, and counts it against an endpoint that had not answered. */
+  expire(): void {
+    if (this.#upstream !== null && !this.#headSent) this.#target.settle('failure', 'deadline');
+    this.cancel();
+  }
+
+  get responseMessages(): number {
+    return this.#responses.messages;
+  }
+
+  /** Bytes of the request that the upstream has not taken yet. */
+  get queuedBytes(): number {
+    return this.#upstream?.queuedBytes ?? 0;
+  }
+
+  /** Whether the caller has had the response's head. */
+  get headSent(): boolean {
+    return this.#headSent;
+  }
+
+  onHeaders(stream: Stream, fields: readonly Field[], endStream: boolean): void {
+    if (this.#over || stream !== this.#upstream) return;
+    if (this.#headSent) {
+      this.#finish(fields, false);
+      return;
+    }
+    const refusal = checkResponseHead(fields);
+    if (refusal !== null) {
+      stream.reset(ErrorCode.CANCEL);
+      this.#target.settle('failure', 'internal');
+      this.#fail(refusal);
+    } else if (endStream) {
+      const status = grpcStatusIn(fields);
+      if (status === GrpcStatus.UNAVAILABLE && this.#canRetry(false)) this.#retry('unavailable', 'UNAVAILABLE');
+      else this.#finish(fields, true);
+    } else {
+      this.#commit();
+      this.#headSent = true;
+      this.#caller.sendHeaders(fields, false);
+    }
+  }
+
+  onData(stream: Stream, chunk: Buffer, start: number, end: number, endStream: boolean): void {
+    if (this.#over || stream !== this.#upstream) return;
+    const problem = this.#responses.scan(chunk, start, end);
+    if (problem !== null) {
+      this.#target.settle('neutral');
+      this.#fail(
+        problem.kind === 'too-large'
+          ? { kind: 'message-too-large', side: 'response', bytes: problem.messageBytes, limitBytes: problem.limitBytes }
+          : { kind: 'upstream-malformed', cause: problem.kind === 'bad-flag' ? `compression flag ${problem.flag}` : 'more than one message' },
+      );
+      return;
+    }
+    if (this.#responses.messages > 0) this.#target.settle('success');
+    const written = this.#caller.sendData(chunk, start, end, false);
+    if (written > 0) stream.consume(written);
+    if (endStream) {
+      this.#target.settle('failure', 'internal');
+      this.#fail({ kind: 'upstream-malformed', cause: 'it ended without trailers' });
+    }
+  }
+
+  onSent(stream: Stream, bytes: number): void {
+    if (stream === this.#upstream) this.#onSentBytes(bytes);
+  }
+
+  onReset(stream: Stream, reset: StreamReset): void {
+    if (this.#over || stream !== this.#upstream) return;
+    const unprocessed = reset.processed === 'no';
+    const cause: FailureCause = reset.origin === 'connection' ? 'connect' : 'reset';
+    if (this.#canRetry(unprocessed)) {
+      this.#retry(cause, reset.detail);
+      return;
+    }
+    const caused = reset.code === ErrorCode.CANCEL || reset.code === ErrorCode.NO_ERROR;
+    if (caused) this.#target.settle('neutral');
+    else this.#target.settle('failure', cause);
+    const status = reset.origin === 'peer' ? resetToGrpcStatus(reset.code) : GrpcStatus.UNAVAILABLE;
+    this.#fail({ kind: 'upstream-reset', status, cause: reset.detail });
+  }
+
+  #begin(stream: Stream): void {
+    this.#upstream = stream;
+    this.#sentBytes = 0;
+    const chunks = this.#request.chunks;
+    const last = chunks.length - 1;
+    stream.sendHeaders(this.#requestHead(), this.#requestEnded && last < 0);
+    for (let i = 0; i <= last && !this.#over; i++) {
+      const chunk = chunks[i] as Buffer;
+      this.#onSentBytes(stream.sendData(chunk, 0, chunk.length, this.#requestEnded && i === last));
+    }
+  }
+
+  async #wait(): Promise<void> {
+    const untilMs = Math.min(this.#clock() + this.#limits.connectMsMax, this.#call.deadlineAtMs);
+    const target = this.#target;
+    for (let tries = 0; tries < OPEN_TRIES_MAX; tries++) {
+      const problem = await target.ready(Math.max(1, untilMs - this.#clock()));
+      if (this.#over) return;
+      if (problem !== null) {
+        if (this.#canRetry(true)) this.#retry('connect', problem.detail);
+        else {
+          target.settle('failure', 'connect');
+          this.#fail({ kind: 'upstream-unreachable', cause: problem.detail });
+        }
+        return;
+      }
+      const stream = target.openStream(this);
+      if (stream !== null) {
+        this.#begin(stream);
+        return;
+      }
+    }
+    target.settle('neutral');
+    this.#fail({ kind: 'upstream-unreachable', cause: 'it has no free stream' });
+  }
+
+  /** The request's head for the upstream: hop-by-hop and identity fields are ours to write, the others pass. */
+  #requestHead(): Field[] {
+    const { direction, peer, deadlineAtMs, fields } = this.#call;
+    const head: Field[] = [];
+    for (const each of fields) {
+      switch (each.kind) {
+        case FieldKind.SCHEME:
+          head.push(SCHEMES[direction]);
+          break;
+        case FieldKind.TRACEPARENT:
+        case FieldKind.GRPC_TIMEOUT:
+        case FieldKind.HOST:
+          break;
+        default:
+          if (each.name !== 'x-forwarded-client-cert') head.push(each);
+      }
+    }
+    if (peer.forwardedClientCert !== null) head.push(peer.forwardedClientCert);
+    head.push(field('grpc-timeout', formatGrpcTimeout(deadlineAtMs - this.#clock())));
+    if (this.#traceparent !== null) head.push(field('traceparent', this.#traceparent));
+    return head;
+  }
+
+  /** Keeps request bytes for another try. @returns false when they are not kept */
+  #keep(chunk: Buffer, start: number, end: number): boolean {
+    if (end === start) return true;
+    const fits = this.#request.bytes + end - start <= this.#limits.retryBytesPerCallMax;
+    // Without a stream there is nowhere else for the bytes; the caller's window bounds them.
+    if ((fits || this.#upstream === null) && this.#request.add(chunk, start, end)) return true;
+    if (this.#upstream !== null) this.#commit();
+    return false;
+  }
+
+  #commit(): void {
+    this.#committed = true;
+    this.#request.clear();
+  }
+
+  #onSentBytes(bytes: number): void {
+    this.#sentBytes += bytes;
+    this.#owner.onRequestSent(this.#sentBytes);
+  }
+
+  /** @param unprocessed the upstream has certainly not acted on the call */
+  #canRetry(unprocessed: boolean): boolean {
+    const call = this.#call;
+    if (this.#committed || call.attempts >= this.#limits.attemptsMax) return false;
+    // The inbound side retries only what was never processed: one layer of retries is enough.
+    const safe = unprocessed || (call.direction === 'egress' && call.method.idempotent);
+    return safe && this.#clock() < call.deadlineAtMs && this.#target.mayRetry();
+  }
+
+  #retry(cause: FailureCause, reason: string): void {
+    this.#target.settle('failure', cause);
+    this.#target.release();
+    this.#upstream?.reset(ErrorCode.CANCEL);
+    this.#upstream = null;
+    const next = this.#owner.reroute(reason);
+    if ('kind' in next) {
+      this.#over = true;
+      this.#owner.onFailed(next);
+      return;
+    }
+    this.#target = next;
+    this.start();
+  }
+
+  /** Passes on the response's last header block. */
+  #finish(fields: readonly Field[], trailersOnly: boolean): void {
+    this.#over = true;
+    this.#commit();
+    const status = grpcStatusIn(fields);
+    const cause = failureCauseOf(status);
+    if (cause !== null) this.#target.settle('failure', cause);
+    else this.#target.settle(status === GrpcStatus.OK ? 'success' : 'neutral');
+    if (trailersOnly) this.#caller.sendHeaders(fields, true);
+    else this.#caller.sendTrailers(fields);
+    const upstream = this.#upstream as Stream;
+    if (!upstream.localEnded) upstream.reset(ErrorCode.NO_ERROR);
+    this.#target.release();
+    this.#owner.onAnswered(status);
+  }
+
+  #fail(refusal: Refusal): void {
+    this.#over = true;
+    this.#upstream?.reset(ErrorCode.CANCEL);
+    this.#target.release();
+    this.#owner.onFailed(refusal);
+  }
+}
+
+/** A gRPC response has :status 200 and a gRPC content type; anything else is mapped (gRPC, "HTTP to gRPC status"). */
+function checkResponseHead(fields: readonly Field[]): Refusal | null {
+  let isGrpc = false;
+  let httpStatus = '';
+  for (const each of fields) {
+    if (each.kind === FieldKind.STATUS) httpStatus = each.value;
+    else if (each.kind === FieldKind.CONTENT_TYPE) isGrpc = each.value.startsWith('application/grpc');
+    else if (each.kind === FieldKind.GRPC_STATUS) isGrpc = true;
+  }
+  if (httpStatus === '200' && isGrpc) return null;
+  if (httpStatus === '200') return { kind: 'upstream-malformed', cause: 'its content-type is not application/grpc' };
+  return { kind: 'upstream-reset', status: httpToGrpcStatus(httpStatus), cause: `HTTP status ${httpStatus}` };
+}
+
+function grpcStatusIn(fields: readonly Field[]): GrpcStatus {
+  for (const each of fields) if (each.kind === FieldKind.GRPC_STATUS) return parseGrpcStatus(each.value);
+  return GrpcStatus.UNKNOWN;
+}

@@ -1,0 +1,156 @@
+import { type Logger } from '@gatehouse/telemetry/logger';
+import { ATTRIBUTES, EVENTS, METHOD_OTHER, SERVER_ERROR_STATUSES } from '@gatehouse/telemetry/names';
+import type { SpanRecorder } from '@gatehouse/telemetry/span-recorder';
+import { formatTraceparent, type IdSource, isTraceSampled, parseTraceparent } from '@gatehouse/telemetry/trace-context';
+import type { Call, CallTrace, Clock } from './call.ts';
+import type { CallMetrics } from './call-metrics.ts';
+import type { DecisionLog } from './decision-log.ts';
+import { GrpcStatus, statusName } from './grpc-status.ts';
+import type { RefusalStatus } from './refusal.ts';
+
+/** How a call ended. */
+export type Outcome = {
+  readonly status: GrpcStatus;
+  /** Set when the sidecar itself ended the call. */
+  readonly refusal: RefusalStatus | null;
+  readonly requestMessages: number;
+  readonly responseMessages: number;
+};
+
+export type Observers = {
+  readonly clock: Clock;
+  readonly ids: IdSource;
+  readonly sampleRatio: number;
+  readonly spans: SpanRecorder;
+  readonly metrics: CallMetrics;
+  readonly decisions: DecisionLog;
+  readonly logger: Logger;
+};
+
+const NO_EVENTS: CallTrace['events'] = [];
+
+/**
+ * Watches a call: continues or begins its trace when it comes, and leaves span, metrics, log line and decision when it
+ * has ended. A call that is not sampled leaves no span and makes nothing for one.
+ */
+export class Observer {
+  readonly #with: Observers;
+
+  constructor(observers: Observers) {
+    this.#with = observers;
+  }
+
+  /** Continues the trace that the caller brings (W3C Trace Context), or begins one. */
+  begin(call: Call): void {
+    const { ids, spans, sampleRatio, metrics } = this.#with;
+    metrics.started(call.method === null ? null : call.path);
+    const parent = call.traceparent === null ? undefined : parseTraceparent(call.traceparent);
+    const traceId = parent?.traceId ?? ids.traceId();
+    const sampled = spans.enabled && (parent?.sampled ?? isTraceSampled(traceId, sampleRatio));
+    call.trace = {
+      traceId,
+      spanId: sampled || parent === undefined ? ids.spanId() : parent.spanId,
+      sampled: sampled || (!spans.enabled && parent?.sampled === true),
+      random: parent?.random ?? true,
+      parentSpanId: parent?.spanId ?? null,
+      recorded: sampled,
+      events: sampled ? [] : NO_EVENTS,
+    };
+  }
+
+  /** What the next hop gets as `traceparent`. */
+  traceparentFor(call: Call): string | null {
+    return call.trace === null ? null : formatTraceparent(call.trace);
+  }
+
+  /** Notes something on a sampled call's span. */
+  event(call: Call, name: keyof typeof EVENTS, attributes: Record<string, string | number>): void {
+    if (call.trace?.recorded) call.trace.events.push({ name: EVENTS[name], timeMs: this.#with.clock(), attributes });
+  }
+
+  /** Keeps the decision. @returns its id */
+  decided(call: Call): string {
+    return this.#with.decisions.add(call, this.#with.clock());
+  }
+
+  end(call: Call, outcome: Outcome): void {
+    const { clock, metrics } = this.#with;
+    const endedAtMs = clock();
+    const path = call.method === null ? null : call.path;
+    metrics.ended(path, outcome.status, (endedAtMs - call.startedAtMs) / 1000);
+    if (outcome.refusal !== null) metrics.refused(outcome.refusal.reason);
+    if (call.trace?.recorded) this.#recordSpan(call, outcome, endedAtMs);
+    this.#writeLine(call, outcome, endedAtMs);
+  }
+
+  #recordSpan(call: Call, outcome: Outcome, endedAtMs: number): void {
+    const { trace, decision } = call;
+    if (trace === null) return;
+    const status = statusName(outcome.status);
+    const method = call.method === null ? METHOD_OTHER : call.path.slice(1);
+    const isError =
+      call.direction === 'inbound' ? SERVER_ERROR_STATUSES.has(status) : outcome.status !== GrpcStatus.OK;
+    const attributes: Record<string, string | number> = {
+      [ATTRIBUTES.rpcSystemName]: 'grpc',
+      [ATTRIBUTES.rpcMethod]: method,
+      [ATTRIBUTES.rpcStatusCode]: status,
+      [ATTRIBUTES.direction]: call.direction,
+      [ATTRIBUTES.callerIdentity]: call.identity,
+    };
+    if (isError) attributes[ATTRIBUTES.errorType] = status;
+    if (call.model !== null) attributes[ATTRIBUTES.genAiRequestModel] = call.model;
+    if (call.direction === 'inbound' && decision !== null) {
+      attributes[ATTRIBUTES.decision] = decision.allowed ? 'allow' : 'deny';
+      attributes[ATTRIBUTES.ruleId] = decision.ruleId;
+      attributes[ATTRIBUTES.policyVersion] = decision.policyVersion;
+      attributes[ATTRIBUTES.decisionId] = call.decisionId;
+    }
+    if (outcome.refusal !== null) attributes[ATTRIBUTES.refusalReason] = outcome.refusal.reason;
+    if (call.upstream !== '') {
+      attributes[ATTRIBUTES.upstreamName] = call.upstream;
+      attributes[ATTRIBUTES.upstreamEndpoint] = call.endpoint;
+      attributes[ATTRIBUTES.breakerState] = call.breakerState;
+      attributes[ATTRIBUTES.retryNumber] = Math.max(0, call.attempts - 1);
+    }
+    this.#with.spans.record({
+      name: method,
+      kind: call.direction === 'inbound' ? 'server' : 'client',
+      traceId: trace.traceId,
+      spanId: trace.spanId,
+      parentSpanId: trace.parentSpanId ?? undefined,
+      parentIsRemote: true,
+      startTimeMs: call.startedAtMs,
+      endTimeMs: endedAtMs,
+      attributes,
+      events: trace.events,
+      status: isError ? 'error' : 'unset',
+    });
+  }
+
+  /** Refusals and failures at `info`, the rest at `debug`. */
+  #writeLine(call: Call, outcome: Outcome, endedAtMs: number): void {
+    const level = outcome.status === GrpcStatus.OK ? 'debug' : 'info';
+    const { logger } = this.#with;
+    if (!logger.isLevelEnabled(level)) return;
+    logger[level](
+      {
+        direction: call.direction,
+        identity: call.identity,
+        method: call.method === null ? METHOD_OTHER : call.path.slice(1),
+        model: call.model ?? undefined,
+        status: statusName(outcome.status),
+        reason: outcome.refusal?.reason,
+        rule: call.decision?.ruleId,
+        decisionId: call.decisionId || undefined,
+        upstream: call.upstream || undefined,
+        endpoint: call.endpoint || undefined,
+        attempts: call.attempts,
+        requestMessages: outcome.requestMessages,
+        responseMessages: outcome.responseMessages,
+        durationMs: Math.round((endedAtMs - call.startedAtMs) * 1000) / 1000,
+        traceId: call.trace?.traceId,
+      },
+      'call',
+    );
+  }
+}

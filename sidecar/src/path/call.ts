@@ -1,0 +1,75 @@
+import type { ContractMethod } from '@gatehouse/contracts';
+import type { TraceParent } from '@gatehouse/telemetry/trace-context';
+import type { Field, Stream } from '../http2/index.ts';
+import type { VerifiedToken } from '../tokens/index.ts';
+import type { DecisionFacts, Permit } from './4-authorise.ts';
+import type { Admission } from './5-admit.ts';
+import type { Target } from './6-route.ts';
+import type { ConnectionPeer } from './connection-peer.ts';
+
+/** inbound: from the network to the app. egress: from the app to the network. */
+export type Direction = 'inbound' | 'egress';
+
+/** Milliseconds since 1970 with fractions; never goes back. */
+export type Clock = () => number;
+
+/**
+ * One call on its way. The stages add their facts to it; which of them are there is what the stage types (Accepted …
+ * Routed) say, so that a stage cannot be left out.
+ */
+export class Call {
+  readonly direction: Direction;
+  /** The caller's stream. */
+  readonly stream: Stream;
+  readonly startedAtMs: number;
+
+  /** Of the request's head; set by accept. */
+  fields: readonly Field[] = [];
+  method: ContractMethod | null = null;
+  /** `:path` as it came, for a method that is not known. */
+  path = '';
+  authority = '';
+  deadlineAtMs = 0;
+  traceparent: string | null = null;
+  authorization: string | null = null;
+  /** `grpc-encoding`: how compressed messages of the request are compressed. */
+  encoding = 'identity';
+
+  peer: ConnectionPeer | null = null;
+  /** The caller's workload identity, or our own on egress. */
+  identity = '';
+  token: VerifiedToken | null = null;
+  decision: DecisionFacts | null = null;
+  permit: Permit | null = null;
+  admission: Admission | null = null;
+  target: Target | null = null;
+  /** The model that the caller asks for, where policy read it. */
+  model: string | null = null;
+
+  /** Null until observe has begun the call. */
+  trace: CallTrace | null = null;
+  /** Name and address of where the call was sent; empty before route. */
+  upstream = '';
+  endpoint = '';
+  /** The breaker's state when the endpoint was chosen. */
+  breakerState = '';
+  attempts = 0;
+  /** Empty until decided. */
+  decisionId = '';
+
+  constructor(direction: Direction, stream: Stream, startedAtMs: number) {
+    this.direction = direction;
+    this.stream = stream;
+    this.startedAtMs = startedAtMs;
+  }
+}
+
+/** The trace that a call belongs to. */
+export type CallTrace = TraceParent & {
+  /** The span before ours; null when the trace begins here. */
+  readonly parentSpanId: string | null;
+  /** Whether this sidecar records a span for the call. */
+  readonly recorded: boolean;
+  /** What happened on the way, for a sampled call's span. */
+  readonly events: { readonly name: string; readonly timeMs: number; readonly attributes: Record<string, string | number> }[];
+};

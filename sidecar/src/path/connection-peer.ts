@@ -1,0 +1,51 @@
+import type { PeerIdentity } from '@gatehouse/identity';
+import { type Field, field } from '../http2/index.ts';
+import type { IdentityRules, Policy } from '../policy/index.ts';
+
+/** Who is at the other end of a connection, and what was worked out about them once. */
+export class ConnectionPeer {
+  readonly spiffeId: string;
+  readonly notAfterMs: number;
+  /** `x5t#S256` of the certificate; empty for the local app, which shows none. */
+  readonly thumbprint: string;
+  /** The key id of the CA that vouches for it; empty for the local app. */
+  readonly issuerKeyId: string;
+  /** Tells the app who calls; null towards the network. */
+  readonly forwardedClientCert: Field | null;
+  /** Set when the identity no longer holds, while the connection is being drained. */
+  staleness: 'EXPIRED' | 'UNTRUSTED_ISSUER' | null = null;
+  #policy: Policy | null = null;
+  #rules: IdentityRules | null = null;
+
+  private constructor(peer: PeerIdentity | null, own: string) {
+    this.spiffeId = peer?.spiffeId ?? own;
+    this.notAfterMs = peer?.notAfterMs ?? Number.POSITIVE_INFINITY;
+    this.thumbprint = peer?.thumbprint ?? '';
+    this.issuerKeyId = peer?.issuerKeyId ?? '';
+    this.forwardedClientCert =
+      peer && field('x-forwarded-client-cert', `By=${own};Hash=${hexThumbprint(peer.thumbprint)};URI=${peer.spiffeId}`);
+  }
+
+  /** The workload at the other end of an mTLS connection. @param own our own SPIFFE ID */
+  static workload(peer: PeerIdentity, own: string): ConnectionPeer {
+    return new ConnectionPeer(peer, own);
+  }
+
+  /** The app beside us, which calls with our identity. */
+  static localApp(own: string): ConnectionPeer {
+    return new ConnectionPeer(null, own);
+  }
+
+  /** The rules of `policy` that concern this identity; looked up again only after the policy has changed. */
+  rulesUnder(policy: Policy): IdentityRules {
+    if (this.#rules === null || this.#policy !== policy) {
+      this.#policy = policy;
+      this.#rules = policy.forIdentity(this.spiffeId);
+    }
+    return this.#rules;
+  }
+}
+
+function hexThumbprint(base64url: string): string {
+  return Buffer.from(base64url, 'base64url').toString('hex');
+}

@@ -1,0 +1,244 @@
+import { ErrorCode, type Field, type Stream, type StreamHandler, type StreamReset } from '../http2/index.ts';
+import type { Forwarding } from './7-forward.ts';
+import type { Call } from './call.ts';
+import type { Expiring } from './deadline-wheel.ts';
+import { firstMessageBytes, MessageGate } from './message-gate.ts';
+import { MessageScanner } from './message-scanner.ts';
+import type { Refusal } from './refusal.ts';
+import type { RequestBuffer } from './request-buffer.ts';
+
+/** What happens to a passage is decided in the pipeline. */
+export interface PassageOwner {
+  arrive(passage: Passage, fields: readonly Field[]): void;
+  /** The first message is there whole. */
+  firstMessage(passage: Passage, framed: Buffer): void;
+  /** A later message of a stream whose messages are all read. @returns why the call may not go on */
+  laterMessage(passage: Passage, framed: Buffer): Refusal | null;
+  refuse(passage: Passage, refusal: Refusal): void;
+  /** The caller has gone. */
+  abandoned(passage: Passage): void;
+  expired(passage: Passage): void;
+}
+
+/**
+ * One call's way through the sidecar, as the caller's stream sees it: takes the request's bytes, checks their framing
+ * and size, holds them until there is somewhere to send them, and then hands them on.
+ */
+export class Passage implements StreamHandler, Expiring {
+  readonly call: Call;
+  readonly stream: Stream;
+  readonly request: RequestBuffer;
+  /** When the first message has to be there; changed only while no wheel holds this passage. */
+  firstMessageByMs = Number.POSITIVE_INFINITY;
+  readonly #owner: PassageOwner;
+  #scanner: MessageScanner | null = null;
+  #forwarding: Forwarding | null = null;
+  #gate: MessageGate | null = null;
+  #wantsFirst = false;
+  #headSeen = false;
+  #requestEnded = false;
+  #over = false;
+  /** Bytes of the request that the caller has had credit for. */
+  #creditedBytes = 0;
+  /** Bytes gone through the gate that wait for credit until the upstream has caught up. */
+  #owedBytes = 0;
+
+  constructor(call: Call, request: RequestBuffer, owner: PassageOwner) {
+    this.call = call;
+    this.stream = call.stream;
+    this.request = request;
+    this.#owner = owner;
+  }
+
+  get deadlineAtMs(): number {
+    return Math.min(this.call.deadlineAtMs, this.firstMessageByMs);
+  }
+
+  /** Answered, refused or abandoned: nothing more may be done with the call. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  get requestEnded(): boolean {
+    return this.#requestEnded;
+  }
+
+  get requestMessages(): number {
+    return this.#scanner?.messages ?? 0;
+  }
+
+  get forwarding(): Forwarding | null {
+    return this.#forwarding;
+  }
+
+  /** Checks the framing from now on. Called before any body byte is read. */
+  expectMessages(limitBytes: number, messagesMax: number): void {
+    this.#scanner = new MessageScanner(limitBytes, messagesMax);
+  }
+
+  /** Holds the request until its first message is whole, and gives that to the owner. */
+  awaitFirstMessage(): void {
+    this.#wantsFirst = true;
+    if (this.request.bytes > 0) {
+      this.#credit(this.request.bytes);
+      this.#checkFirst();
+    }
+  }
+
+  /** From now on every message is shown to the owner before it is sent on. */
+  readEveryMessage(firstBytes: number): void {
+    this.#gate = new MessageGate();
+    const held = this.request.join();
+    const rest = held.subarray(firstBytes);
+    if (rest.length === 0) return;
+    this.request.cut(firstBytes);
+    this.#pushThroughGate(rest, 0, rest.length);
+  }
+
+  forwardTo(forwarding: Forwarding): void {
+    this.#forwarding = forwarding;
+    forwarding.start();
+  }
+
+  /** Request bytes have left: as many may come in. @param bytes all that have left in this try */
+  requestSent(bytes: number): void {
+    if (this.#over) return;
+    if (this.#gate === null) {
+      if (bytes > this.#creditedBytes) this.#credit(bytes - this.#creditedBytes);
+    } else if (this.#owedBytes > 0 && this.#forwarding?.queuedBytes === 0) {
+      const owed = this.#owedBytes;
+      this.#owedBytes = 0;
+      this.#credit(owed);
+    }
+  }
+
+  /** Ends the passage: whatever the caller still sends is dropped. */
+  finish(): void {
+    this.#over = true;
+    this.request.clear();
+    this.#closeWhenSent();
+  }
+
+  onHeaders(_stream: Stream, fields: readonly Field[], endStream: boolean): void {
+    if (!this.#headSeen) {
+      this.#headSeen = true;
+      this.#owner.arrive(this, fields);
+      if (endStream && !this.#over) this.#onRequestEnd();
+    } else if (!this.#over) {
+      // gRPC clients send no trailers; where one does, they end the request and are not passed on.
+      this.#onRequestEnd();
+    }
+  }
+
+  onData(stream: Stream, chunk: Buffer, start: number, end: number, endStream: boolean): void {
+    if (this.#over) {
+      stream.consume(end - start);
+      return;
+    }
+    const problem = this.#scanner?.scan(chunk, start, end) ?? null;
+    if (problem !== null) {
+      this.#owner.refuse(this, scanRefusal(problem, this.call));
+    } else if (this.#gate !== null) {
+      this.#onGatedData(chunk, start, end, endStream);
+    } else if (this.#forwarding !== null) {
+      if (endStream) this.#requestEnded = true;
+      this.#forwarding.sendRequest(chunk, start, end, endStream);
+    } else {
+      this.#hold(chunk, start, end);
+      if (endStream && !this.#over) this.#onRequestEnd();
+    }
+  }
+
+  onSent(_stream: Stream, bytes: number): void {
+    this.#forwarding?.responseSent(bytes);
+    if (this.#over) this.#closeWhenSent();
+  }
+
+  onReset(_stream: Stream, _reset: StreamReset): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#owner.abandoned(this);
+  }
+
+  onDeadline(): void {
+    if (!this.#over) this.#owner.expired(this);
+  }
+
+  #onRequestEnd(): void {
+    this.#requestEnded = true;
+    if (this.#gate !== null && this.#gate.heldBytes > 0) {
+      this.#owner.refuse(this, { kind: 'malformed', field: 'message', expected: 'whole messages up to the end' });
+    } else if (this.#forwarding !== null) {
+      this.#forwarding.sendRequest(NOTHING, 0, 0, true);
+    } else if (this.#wantsFirst) {
+      this.#owner.refuse(this, { kind: 'malformed', field: 'message', expected: 'a whole message before the request ends' });
+    }
+  }
+
+  #hold(chunk: Buffer, start: number, end: number): void {
+    if (end === start) return;
+    if (!this.request.add(chunk, start, end)) {
+      this.#owner.refuse(this, { kind: 'overloaded', limit: 'heldBytesMax', max: this.request.limitBytes, retryDelayMs: 100 });
+    } else if (this.#wantsFirst) {
+      // A first message may be larger than the window; what is held of it is bounded by the method's size limit.
+      this.#credit(end - start);
+      this.#checkFirst();
+    }
+  }
+
+  #credit(bytes: number): void {
+    this.#creditedBytes += bytes;
+    this.stream.consume(bytes);
+  }
+
+  #checkFirst(): void {
+    const held = this.request.join();
+    const size = firstMessageBytes(held);
+    if (size === null) return;
+    this.#wantsFirst = false;
+    this.#owner.firstMessage(this, held.subarray(0, size));
+  }
+
+  #onGatedData(chunk: Buffer, start: number, end: number, endStream: boolean): void {
+    // A message may be larger than the window, so an unfinished one is credited at once; a slow upstream delays it.
+    if ((this.#forwarding?.queuedBytes ?? 0) > 0) this.#owedBytes += end - start;
+    else this.#credit(end - start);
+    this.#pushThroughGate(chunk, start, end);
+    if (endStream && !this.#over) this.#onRequestEnd();
+  }
+
+  #sendGated(message: Buffer): void {
+    if (this.#forwarding !== null) this.#forwarding.sendRequest(message, 0, message.length, false);
+    else this.#hold(message, 0, message.length);
+  }
+
+  #pushThroughGate(chunk: Buffer, start: number, end: number): void {
+    for (const message of (this.#gate as MessageGate).push(chunk, start, end)) {
+      const refusal = this.#owner.laterMessage(this, message);
+      if (refusal !== null) {
+        this.#owner.refuse(this, refusal);
+        return;
+      }
+      this.#sendGated(message);
+      if (this.#over) return;
+    }
+  }
+
+  /** A server that has answered before the request's end says that it wants no more of it (RFC 9113 §8.1). */
+  #closeWhenSent(): void {
+    if (this.stream.localEnded) this.stream.reset(ErrorCode.NO_ERROR);
+  }
+}
+
+const NOTHING: Buffer = Buffer.alloc(0);
+
+function scanRefusal(problem: NonNullable<ReturnType<MessageScanner['scan']>>, call: Call): Refusal {
+  switch (problem.kind) {
+    case 'too-large':
+      return { kind: 'message-too-large', side: 'request', bytes: problem.messageBytes, limitBytes: problem.limitBytes };
+    case 'bad-flag':
+      return { kind: 'malformed', field: 'message framing', expected: 'a compression flag of 0 or 1' };
+    case 'too-many':
+      return { kind: 'malformed', field: 'message', expected: `one message in a request of ${call.path}` };
+  }
+}

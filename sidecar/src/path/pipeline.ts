@@ -1,0 +1,266 @@
+import type { Contract } from '@gatehouse/contracts';
+import type { Field, Stream } from '../http2/index.ts';
+import type { Policy } from '../policy/index.ts';
+import type { TokenVerifier } from '../tokens/index.ts';
+import type { AppPool, Upstreams } from '../upstream/index.ts';
+import { type Accepted, accept } from './1-accept.ts';
+import { identify } from './2-identify.ts';
+import { type Authenticated, authenticate } from './3-authenticate.ts';
+import { authorise, type Permitted } from './4-authorise.ts';
+import { type Admitted, type AdmissionControl } from './5-admit.ts';
+import { type Routed, routeEgress, routeInbound, type Target } from './6-route.ts';
+import { Forwarding, type ForwardLimits } from './7-forward.ts';
+import type { Observer } from './8-observe.ts';
+import type { ByteBudget } from './byte-budget.ts';
+import { Call, type Clock, type Direction } from './call.ts';
+import type { ConnectionPeer } from './connection-peer.ts';
+import type { DeadlineWheel } from './deadline-wheel.ts';
+import { GrpcStatus } from './grpc-status.ts';
+import { readMessage } from './message-gate.ts';
+import { Passage, type PassageOwner } from './passage.ts';
+import { httpRefusalHead, type Refusal, refusalHead, refusalTrailers, type RefusalStatus, statusOf } from './refusal.ts';
+import { RequestBuffer } from './request-buffer.ts';
+
+/** Everything that the stages work with. */
+export type PipelineParts = {
+  readonly direction: Direction;
+  readonly contract: Contract;
+  readonly clock: Clock;
+  /** The policy in force; null on egress, where the upstream's own decides. */
+  readonly policy: () => Policy | null;
+  readonly tokens: TokenVerifier;
+  readonly admission: AdmissionControl;
+  /** Where calls go: the app (inbound), or the upstreams (egress). */
+  readonly app: AppPool | null;
+  readonly upstreams: Upstreams;
+  readonly observer: Observer;
+  readonly deadlines: DeadlineWheel;
+  readonly held: ByteBudget;
+  readonly limits: ForwardLimits & { readonly firstMessageMsMax: number };
+  /** A stage threw: a bug. */
+  readonly onBug: (error: unknown) => void;
+};
+
+/**
+ * A call's way, stage by stage:
+ * accept → identify → authenticate → authorise → admit → route → forward, and observe at its end.
+ *
+ * Each stage gives the call back with one more fact proven, or a refusal. The way has three legs, because two things can
+ * take time: a token that has to be verified, and a first message that policy has to read.
+ */
+export class Pipeline implements PassageOwner {
+  readonly #parts: PipelineParts;
+  readonly #active = new Set<Passage>();
+
+  constructor(parts: PipelineParts) {
+    this.#parts = parts;
+  }
+
+  /** Calls in progress. */
+  get active(): ReadonlySet<Passage> {
+    return this.#active;
+  }
+
+  /** A request begins on a connection. */
+  begin(stream: Stream): Passage {
+    const call = new Call(this.#parts.direction, stream, this.#parts.clock());
+    const passage = new Passage(call, new RequestBuffer(this.#parts.held), this);
+    this.#active.add(passage);
+    return passage;
+  }
+
+  /** First leg: who calls what. */
+  arrive(passage: Passage, fields: readonly Field[]): void {
+    const { observer, clock, deadlines, tokens } = this.#parts;
+    this.#guard(passage, () => {
+      const accepted = accept(passage.call, fields, this.#parts);
+      observer.begin(passage.call);
+      if (isRefusal(accepted)) return accepted;
+      deadlines.add(passage);
+      expectMessages(passage, accepted);
+
+      const identified = identify(accepted, passage.stream.connection.context as ConnectionPeer, clock);
+      if (isRefusal(identified)) return identified;
+
+      const policy = this.#parts.policy();
+      const authenticated = authenticate(identified, policy, tokens);
+      if (!(authenticated instanceof Promise)) return this.#decide(passage, authenticated);
+      void authenticated.then(
+        (settled) => this.#guard(passage, () => this.#decide(passage, settled)),
+        (error: unknown) => this.#bug(passage, error),
+      );
+      return null;
+    });
+  }
+
+  /** Second leg: may they. Where policy needs to know the model, it waits for the first message. */
+  #decide(passage: Passage, authenticated: Authenticated | Refusal): Refusal | null {
+    if (isRefusal(authenticated)) return authenticated;
+    const policy = this.#parts.policy();
+    const reads = policy !== null && authenticated.peer.rulesUnder(policy).needsModel(authenticated.method);
+    if (!reads) return this.#dispatch(passage, this.#authorise(authenticated, policy));
+    const { deadlines, clock, limits } = this.#parts;
+    deadlines.remove(passage);
+    passage.firstMessageByMs = clock() + limits.firstMessageMsMax;
+    deadlines.add(passage);
+    passage.awaitFirstMessage();
+    return null;
+  }
+
+  firstMessage(passage: Passage, framed: Buffer): void {
+    this.#guard(passage, () => {
+      const { deadlines } = this.#parts;
+      deadlines.remove(passage);
+      passage.firstMessageByMs = Number.POSITIVE_INFINITY;
+      deadlines.add(passage);
+      const call = passage.call as Authenticated;
+      const values = readMessage(framed, call.method, call.encoding);
+      if (isRefusal(values)) return values;
+      call.model = values.model ?? null;
+      const permitted = this.#authorise(call, this.#parts.policy());
+      if (isRefusal(permitted)) return permitted;
+      if (call.method.kind === 'client-streaming' || call.method.kind === 'bidi') passage.readEveryMessage(framed.length);
+      return passage.over ? null : this.#dispatch(passage, permitted);
+    });
+  }
+
+  /** A later message that names a model is decided on again; one that names none goes with the first. */
+  laterMessage(passage: Passage, framed: Buffer): Refusal | null {
+    const call = passage.call as Authenticated;
+    const values = readMessage(framed, call.method, call.encoding);
+    if (isRefusal(values)) return values;
+    if (values.model === undefined || values.model === call.model) return null;
+    call.model = values.model;
+    const permitted = this.#authorise(call, this.#parts.policy());
+    return isRefusal(permitted) ? permitted : null;
+  }
+
+  /** Third leg: is there room, and where to. */
+  #dispatch(passage: Passage, permitted: Permitted | Refusal): Refusal | null {
+    if (isRefusal(permitted)) return permitted;
+    const admitted = this.#parts.admission.admit(permitted);
+    if (isRefusal(admitted)) return admitted;
+    const routed = this.#route(admitted);
+    if (isRefusal(routed)) return routed;
+    passage.forwardTo(
+      new Forwarding(routed, this.#forwardOwner(passage), {
+        request: passage.request,
+        requestEnded: passage.requestEnded,
+        traceparent: this.#parts.observer.traceparentFor(routed),
+        clock: this.#parts.clock,
+        limits: this.#parts.limits,
+      }),
+    );
+    return null;
+  }
+
+  #authorise(call: Authenticated, policy: Policy | null): Permitted | Refusal {
+    const permitted = authorise(call, policy);
+    if (policy !== null) call.decisionId = this.#parts.observer.decided(call);
+    return permitted;
+  }
+
+  #route(call: Admitted): Routed | Refusal {
+    const { app, upstreams } = this.#parts;
+    return app === null ? routeEgress(call, upstreams) : routeInbound(call, app);
+  }
+
+  #forwardOwner(passage: Passage) {
+    return {
+      onRequestSent: (bytes: number) => passage.requestSent(bytes),
+      onAnswered: (status: GrpcStatus) => this.#conclude(passage, status, null),
+      onFailed: (refusal: Refusal): void => this.refuse(passage, refusal),
+      reroute: (reason: string): Target | Refusal => {
+        const routed = this.#route(passage.call as Admitted);
+        if (isRefusal(routed)) return routed;
+        this.#parts.observer.event(passage.call, 'retry', { attempt: passage.call.attempts, reason, endpoint: passage.call.endpoint });
+        return routed.target;
+      },
+    };
+  }
+
+  refuse(passage: Passage, refusal: Refusal): void {
+    if (passage.over) return;
+    const { call, stream, forwarding } = passage;
+    const status = statusOf(call, refusal);
+    forwarding?.cancel();
+    if (refusal.kind === 'not-grpc') {
+      stream.sendHeaders(httpRefusalHead(refusal.httpStatus), true);
+    } else if (forwarding?.headSent === true) {
+      stream.sendTrailers(refusalTrailers(status, errorMetadata(call)));
+    } else {
+      stream.sendHeaders(refusalHead(status, errorMetadata(call)), true);
+    }
+    this.#conclude(passage, status.code, status);
+  }
+
+  abandoned(passage: Passage): void {
+    passage.forwarding?.cancel();
+    this.#conclude(passage, GrpcStatus.CANCELLED, null);
+  }
+
+  expired(passage: Passage): void {
+    const { clock, limits } = this.#parts;
+    passage.forwarding?.expire();
+    const early = passage.call.deadlineAtMs > clock();
+    this.refuse(passage, early ? { kind: 'first-message-late', limitMs: limits.firstMessageMsMax } : { kind: 'deadline' });
+  }
+
+  /** The one end of every call: gives back what it took, and observes. */
+  #conclude(passage: Passage, status: GrpcStatus, refusal: RefusalStatus | null): void {
+    const { call } = passage;
+    this.#active.delete(passage);
+    try {
+      this.#parts.observer.end(call, {
+        status,
+        refusal,
+        requestMessages: passage.requestMessages,
+        responseMessages: passage.forwarding?.responseMessages ?? 0,
+      });
+    } finally {
+      this.#parts.deadlines.remove(passage);
+      call.admission?.release();
+      passage.finish();
+    }
+  }
+
+  /** Runs stages; what they throw is a bug, and the call ends with INTERNAL and nothing of it on the wire. */
+  #guard(passage: Passage, stages: () => Refusal | null): void {
+    if (passage.over) return;
+    try {
+      const refusal = stages();
+      if (refusal !== null) this.refuse(passage, refusal);
+    } catch (error) {
+      this.#bug(passage, error);
+    }
+  }
+
+  #bug(passage: Passage, error: unknown): void {
+    this.#parts.onBug(error);
+    this.refuse(passage, { kind: 'bug' });
+  }
+}
+
+function expectMessages(passage: Passage, { method }: Accepted): void {
+  const single = method.kind === 'unary' || method.kind === 'server-streaming';
+  passage.expectMessages(method.requestBytesMax, single ? 1 : Number.POSITIVE_INFINITY);
+}
+
+function isRefusal(value: object): value is Refusal {
+  return 'kind' in value;
+}
+
+/** ErrorInfo.metadata of a refusal: what to look for in the policy, the trace and the decision list. */
+function errorMetadata(call: Call): Record<string, string> {
+  const metadata: Record<string, string> = { method: call.path.slice(1, 257) };
+  if (call.identity !== '') metadata['identity'] = call.identity;
+  if (call.decision !== null && call.direction === 'inbound') {
+    metadata['rule'] = call.decision.ruleId;
+    metadata['policy_version'] = call.decision.policyVersion;
+    metadata['decision_id'] = call.decisionId;
+  }
+  if (call.trace !== null) metadata['trace_id'] = call.trace.traceId;
+  if (call.upstream !== '') metadata['upstream'] = call.upstream;
+  if (call.endpoint !== '') metadata['endpoint'] = call.endpoint;
+  return metadata;
+}
