@@ -137,7 +137,7 @@ class MeshParts {
         await Promise.all(started.map((child) => child.stop(STOP_MS_MAX)));
       }
     } finally {
-      this.identities?.close();
+      await this.identities?.close();
       await removeMeshState(this.#layout.dataDir);
       await rm(this.#layout.socketsDir, { recursive: true, force: true });
     }

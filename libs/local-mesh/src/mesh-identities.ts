@@ -16,7 +16,10 @@ export type MeshIdentitiesOptions = {
   readonly onError: (error: Error) => void;
 };
 
-export type MeshIdentities = { close(): void };
+export type MeshIdentities = {
+  /** Ends the renewal; resolves when nothing is being written any more. */
+  close(): Promise<void>;
+};
 
 /**
  * Makes a development CA, gives every service and caller a certificate, and replaces the certificates while the mesh
@@ -44,9 +47,15 @@ export async function startMeshIdentities(options: MeshIdentitiesOptions): Promi
     }
   };
   await issueAll();
+  let renewing: Promise<void> = Promise.resolve();
   const renewal = setInterval(() => {
-    issueAll().catch((error: unknown) => options.onError(error as Error));
+    renewing = renewing.then(issueAll).catch((error: unknown) => options.onError(error as Error));
   }, validForMs / 2);
   renewal.unref();
-  return { close: () => clearInterval(renewal) };
+  return {
+    close: () => {
+      clearInterval(renewal);
+      return renewing;
+    },
+  };
 }

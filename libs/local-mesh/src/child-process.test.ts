@@ -1,0 +1,80 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { until } from '../test/until.ts';
+import { type Child, lastLines, startChild } from './child-process.ts';
+
+let folder: string;
+let logFile: string;
+const started: Child[] = [];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'child-'));
+  logFile = join(folder, 'child.log');
+});
+
+afterEach(async () => {
+  await Promise.all(started.splice(0).map((child) => child.stop(0)));
+  await rm(folder, { recursive: true, force: true });
+});
+
+const fixture = (name: string): string => fileURLToPath(new URL(`../test/${name}.ts`, import.meta.url));
+
+async function startFixture(name: string): Promise<Child> {
+  const child = await startChild({ name, program: [fixture(name)], cwd: folder, env: {}, logFile });
+  started.push(child);
+  await until(async () => (await lastLines(logFile, 1))[0] !== '');
+  return child;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+describe('startChild', () => {
+  it('lets a process end in order and keeps what it wrote', async () => {
+    const child = await startFixture('polite');
+    expect(await child.stop(10_000)).toMatchObject({ name: 'polite', how: 'exit code 0' });
+    expect(await lastLines(logFile, 2)).toEqual(['up', 'ended in order']);
+  });
+
+  it('kills a process that does not end within its grace', async () => {
+    const child = await startFixture('stubborn');
+    expect(await child.stop(100)).toMatchObject({ how: 'signal SIGKILL' });
+    expect(isAlive(child.pid)).toBe(false);
+  });
+
+  it('says how a process ended by itself, and why', async () => {
+    const child = await startChild({
+      name: 'missing',
+      program: ['no-such-program.ts'],
+      cwd: folder,
+      env: {},
+      logFile,
+    });
+    expect(await child.exited).toMatchObject({ name: 'missing', how: 'exit code 1', logFile });
+    expect((await lastLines(logFile, 20)).join('\n')).toContain('no-such-program.ts');
+  });
+
+  it('leaves no process behind when the one that started it is killed', async () => {
+    const parent = spawn(process.execPath, [fixture('parent'), logFile], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [said] = (await once(parent.stdout, 'data')) as [Buffer];
+    const pid = Number(said.toString());
+    expect(isAlive(pid)).toBe(true);
+    await until(async () => (await lastLines(logFile, 1))[0] === 'up');
+    parent.kill('SIGKILL');
+    await until(() => !isAlive(pid));
+    expect(await lastLines(logFile, 1)).toEqual(['ended in order']);
+  });
+});
