@@ -9,6 +9,7 @@ import {
   type StreamGenerateResponse,
 } from '@gatehouse/contracts/inference';
 import type { CallContext, EgressChannel } from '@gatehouse/service-kit';
+import { Metadata } from '@grpc/grpc-js';
 
 /** How long a child call may go on. */
 export interface CallBounds {
@@ -30,12 +31,20 @@ export interface Channels {
   readonly embeddings: EgressChannel;
 }
 
-/** Calls models on behalf of a caller, whose authorization goes along. */
+/** The caller's trace: tracing puts this process's own span in its place; with tracing off it is passed on as it is. */
+const traceKeys = ['traceparent', 'tracestate'];
+
+/** Calls models on behalf of a caller, whose authorization and trace go along. */
 export function modelCalls(channels: Channels, parent: CallContext): ModelCalls {
+  const metadata = new Metadata();
+  for (const key of traceKeys) {
+    for (const value of parent.metadata.get(key)) metadata.add(key, value);
+  }
+  const call = (bounds: CallBounds) => ({ parent, metadata, ...bounds });
   return {
     generate: (request, bounds) =>
-      channels.inference.serverStream(InferenceServiceService.streamGenerate, request, { parent, ...bounds }),
+      channels.inference.serverStream(InferenceServiceService.streamGenerate, request, call(bounds)),
     embed: (request, bounds) =>
-      channels.embeddings.unary(EmbeddingsServiceService.embed, request, { parent, ...bounds }),
+      channels.embeddings.unary(EmbeddingsServiceService.embed, request, call(bounds)),
   };
 }

@@ -1,7 +1,7 @@
 import vm from 'node:vm';
 import { type ASTNode, Environment, type ParseResult } from '@marcbachmann/cel-js';
 import type { Parsed } from './references.ts';
-import type { Json, Type } from './types.ts';
+import { ANY, type Json, type Type } from './types.ts';
 
 /** A CEL expression that has been read: what it refers to, and how to ask it. */
 export interface Condition {
@@ -55,11 +55,13 @@ export function parseCondition(source: string): Parsed<Condition> {
 /** Says what is wrong with a condition's types, given the types of what it can see; undefined when nothing is. */
 export function checkCondition(
   condition: Condition,
-  sees: { inputs: Readonly<Record<string, Type>>; nodes: Readonly<Record<string, Type>> },
+  sees: { inputs: ReadonlyMap<string, Type>; nodes: ReadonlyMap<string, Type> },
 ): string | undefined {
-  const inputs = Object.fromEntries(Object.entries(sees.inputs).map(([name, type]) => [name, celType(type)]));
+  const inputs = Object.fromEntries(
+    [...condition.inputs].map((name) => [name, celType(sees.inputs.get(name) ?? ANY)]),
+  );
   const nodes = Object.fromEntries(
-    Object.entries(sees.nodes).map(([id, type]) => [id, { output: celType(type) }]),
+    [...condition.nodes].map((id) => [id, { output: celType(sees.nodes.get(id) ?? ANY) }]),
   );
   const typed = new Environment({ unlistedVariablesAreDyn: false, limits })
     .registerVariable({ name: 'inputs', schema: inputs })
@@ -91,6 +93,7 @@ function celType(type: Type): string {
   }
 }
 
+const timeoutCode = 'ERR_SCRIPT_EXECUTION_TIMEOUT';
 const watched = vm.createContext({ evaluate: undefined });
 const callWatched = new vm.Script('evaluate()');
 
@@ -128,7 +131,8 @@ function evaluate(expression: ParseResult, scope: ConditionScope): ConditionAnsw
 }
 
 function isTimeout(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT';
+  // Made in the watched context, so no instance of this one's Error.
+  return typeof error === 'object' && error !== null && 'code' in error && error.code === timeoutCode;
 }
 
 /** The one-line summary of a CEL error: its message draws the expression, which is content. */

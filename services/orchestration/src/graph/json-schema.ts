@@ -17,10 +17,18 @@ export function parseSchema(text: string): Parsed<Type> {
   }
   if (!isRecord(schema)) return { ok: false, error: 'is no JSON schema: expected an object' };
   const { $schema: _, ...judged } = schema;
-  if (metaSchema.validateSchema(judged) !== true) {
-    return { ok: false, error: `is no JSON schema: ${metaSchema.errorsText(null, { dataVar: 'schema' })}` };
+  try {
+    if (metaSchema.validateSchema(judged) !== true) {
+      return {
+        ok: false,
+        error: `is no JSON schema: ${metaSchema.errorsText(metaSchema.errors, { dataVar: 'schema' })}`,
+      };
+    }
+    return { ok: true, value: schemaType(schema) };
+  } catch (error) {
+    if (error instanceof RangeError) return { ok: false, error: 'is nested too deeply' };
+    throw error;
   }
-  return { ok: true, value: schemaType(schema) };
 }
 
 /** What a schema promises about its values. Whatever is not plain (`anyOf`, `$ref`, two types) is `any`. */

@@ -1,7 +1,7 @@
 import type { Graph, GraphInput, Node, SwitchNode } from '@gatehouse/contracts/orchestration';
 import { type Condition, parseCondition } from './condition.ts';
 import { parseSchema } from './json-schema.ts';
-import { graphDepthMax, graphNodesMax } from './limits.ts';
+import { graphDepthMax } from './limits.ts';
 import {
   type Action,
   type FallbackPlan,
@@ -23,21 +23,9 @@ const backoffMsDefault = 100;
 /** Stands in for a template or a condition that was reported, so that reading can go on. */
 const emptyTemplate: Template = { kind: 'text', parts: [] };
 
-interface Reading {
-  readonly report: Report;
-  nodeCount: number;
-}
-
 /** Parses every template, condition and schema of a graph. What is wrong is reported, and reading goes on. */
 export function readGraph(graph: Graph, report: Report): Plan {
-  const reading: Reading = { report, nodeCount: 0 };
-  const nodes = readNodes(graph.nodes, { reading, place: 'nodes', depth: 1 });
-  if (reading.nodeCount > graphNodesMax) {
-    report(
-      'nodes',
-      `${reading.nodeCount} nodes in all, those inside others included; at most ${graphNodesMax}`,
-    );
-  }
+  const nodes = readNodes(graph.nodes, { report, place: 'nodes', depth: 1 });
   return {
     name: graph.name,
     inputs: graph.inputs.map(readInput),
@@ -58,26 +46,24 @@ function readInput(input: GraphInput): PlannedInput {
 }
 
 interface Spot {
-  readonly reading: Reading;
+  readonly report: Report;
   readonly place: string;
   readonly depth: number;
 }
 
-function readNodes(nodes: readonly Node[], { reading, place, depth }: Spot): PlannedNode[] {
+function readNodes(nodes: readonly Node[], { report, place, depth }: Spot): PlannedNode[] {
   if (nodes.length > 0 && depth > graphDepthMax) {
-    reading.report(place, `nodes stand ${depth} deep in each other; at most ${graphDepthMax}`);
+    report(place, `nodes stand ${depth} deep in each other; at most ${graphDepthMax}`);
     return [];
   }
   return nodes.flatMap((node, at) => {
-    reading.nodeCount += 1;
-    const planned = readNode(node, { reading, place: `${place}[${at}]`, depth });
+    const planned = readNode(node, { report, place: `${place}[${at}]`, depth });
     return planned ? [planned] : [];
   });
 }
 
 function readNode(node: Node, spot: Spot): PlannedNode | undefined {
-  const { place } = spot;
-  const { report } = spot.reading;
+  const { place, report } = spot;
   const action = readAction(node, spot);
   if (!action) {
     report(place, 'has no kind; expected generate, embed, retrieve, switch, parallel or map');
@@ -111,16 +97,16 @@ function readFallback(node: Node): FallbackPlan | undefined {
     : { kind: 'value', value: (chosen.value ?? null) as Json };
 }
 
-function readAction(node: Node, { reading, place, depth }: Spot): Action | undefined {
+function readAction(node: Node, { report, place, depth }: Spot): Action | undefined {
   const { kind } = node;
   if (!kind) return undefined;
   const inside = (list: readonly Node[], where: string): PlannedNode[] =>
-    readNodes(list, { reading, place: `${place}${where}`, depth: depth + 1 });
+    readNodes(list, { report, place: `${place}${where}`, depth: depth + 1 });
   const template = (text: string, key: string): Template =>
-    readTemplate(text, `${place}.${kind.$case}.${key}`, reading.report);
+    readTemplate(text, `${place}.${kind.$case}.${key}`, report);
   switch (kind.$case) {
     case 'generate':
-      return readGenerate(kind.value, { reading, place, depth });
+      return readGenerate(kind.value, { report, place, depth });
     case 'embed':
       return { kind: 'embed', model: kind.value.model, input: template(kind.value.input, 'input') };
     case 'retrieve': {
@@ -136,7 +122,7 @@ function readAction(node: Node, { reading, place, depth }: Spot): Action | undef
     case 'switch':
       return {
         kind: 'switch',
-        cases: readCases(kind.value, { reading, place, depth }),
+        cases: readCases(kind.value, { report, place, depth }),
         otherwise: inside(kind.value.otherwise, '.switch.otherwise'),
       };
     case 'parallel':
@@ -153,9 +139,8 @@ function readAction(node: Node, { reading, place, depth }: Spot): Action | undef
 
 function readGenerate(
   node: Extract<NonNullable<Node['kind']>, { $case: 'generate' }>['value'],
-  { reading, place }: Spot,
+  { report, place }: Spot,
 ): GenerateAction {
-  const { report } = reading;
   const schema = node.jsonSchema === '' ? undefined : parseSchema(node.jsonSchema);
   if (schema && !schema.ok) report(`${place}.generate.json_schema`, schema.error);
   return {
@@ -172,14 +157,14 @@ function readGenerate(
 
 function readCases(
   node: SwitchNode,
-  { reading, place, depth }: Spot,
+  { report, place, depth }: Spot,
 ): { condition: Condition; nodes: PlannedNode[] }[] {
   return node.cases.flatMap(({ condition, nodes }, at) => {
     const where = `${place}.switch.cases[${at}]`;
-    const inner = readNodes(nodes, { reading, place: `${where}.nodes`, depth: depth + 1 });
+    const inner = readNodes(nodes, { report, place: `${where}.nodes`, depth: depth + 1 });
     const parsed = parseCondition(condition);
     if (parsed.ok) return [{ condition: parsed.value, nodes: inner }];
-    reading.report(`${where}.condition`, parsed.error);
+    report(`${where}.condition`, parsed.error);
     const never = parseCondition('false');
     return never.ok ? [{ condition: never.value, nodes: inner }] : [];
   });

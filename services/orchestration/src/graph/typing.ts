@@ -128,12 +128,8 @@ function typeComposite(
 }
 
 function typeSwitch(action: SwitchAction, known: Known, place: string): Type {
-  const sees = { inputs: Object.fromEntries(known.inputs), nodes: Object.fromEntries(known.nodes) };
   for (const [at, { condition }] of action.cases.entries()) {
-    const sound =
-      [...condition.nodes].every((id) => known.nodes.has(id)) &&
-      [...condition.inputs].every((name) => known.inputs.has(name));
-    const problem = sound ? checkCondition(condition, sees) : undefined;
+    const problem = checkCondition(condition, known);
     if (problem !== undefined) known.report(`${place}.switch.cases[${at}].condition`, problem);
   }
   return [...action.cases.map(({ nodes }) => nodes), action.otherwise]

@@ -1,4 +1,5 @@
-import type { Graph } from '@gatehouse/contracts/orchestration';
+import type { Graph, Node } from '@gatehouse/contracts/orchestration';
+import { graphNodesMax } from './limits.ts';
 import type { Plan } from './plan.ts';
 import { readGraph } from './read.ts';
 import { checkScopes } from './scoping.ts';
@@ -9,6 +10,9 @@ export interface Violation {
   readonly path: string;
   readonly description: string;
 }
+
+/** Violations that are reported at most; a graph with more is far from right. */
+const violationsMax = 128;
 
 export type Validated =
   | { readonly ok: true; readonly plan: Plan }
@@ -21,11 +25,33 @@ export type Validated =
 export function validateGraph(graph: Graph): Validated {
   const violations: Violation[] = [];
   const report = (path: string, description: string): void => {
-    violations.push({ path, description });
+    if (violations.length < violationsMax) violations.push({ path, description });
   };
+  const nodes = countNodes(graph.nodes);
+  if (nodes > graphNodesMax) {
+    const description = `${nodes} nodes in all, those inside others included; at most ${graphNodesMax}`;
+    return { ok: false, violations: [{ path: 'nodes', description }] };
+  }
   const plan = readGraph(graph, report);
   checkScopes(plan, report);
   checkTypes(plan, report);
   const [first, ...more] = violations;
   return first === undefined ? { ok: true, plan } : { ok: false, violations: [first, ...more] };
+}
+
+/** Counts before anything is read, so that a graph of any size is refused for little work. */
+function countNodes(nodes: readonly Node[]): number {
+  return nodes.reduce((sum, { kind }) => sum + 1 + countNodes(innerNodes(kind)), 0);
+}
+
+function innerNodes(kind: Node['kind']): readonly Node[] {
+  switch (kind?.$case) {
+    case 'switch':
+      return [...kind.value.cases.flatMap(({ nodes }) => nodes), ...kind.value.otherwise];
+    case 'parallel':
+    case 'map':
+      return kind.value.nodes;
+    default:
+      return [];
+  }
 }

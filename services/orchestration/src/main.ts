@@ -1,0 +1,4 @@
+import { runMain } from '@gatehouse/service-kit/main';
+import { orchestrationConfig } from './config.ts';
+
+await runMain({ schema: orchestrationConfig, load: () => import('./start.ts') });
