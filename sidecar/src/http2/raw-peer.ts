@@ -205,7 +205,7 @@ export class RawPeer {
 
 /** Decodes one block with a fresh table, as `name=value` pairs. */
 export function decodeBlock(block: Buffer): string[] {
-  const decoder = new HpackDecoder(4096, defaultSettings);
+  const decoder = new HpackDecoder(4096, { headerListBytesMax: 1_000_000, headerFieldsMax: 1_000 });
   decoder.decode(block, 0, block.length);
   return decoder.fields.map((field) => `${field.name}=${field.value}`);
 }
