@@ -1,0 +1,79 @@
+import type { ConnectionSettings, Stream, StreamHandler } from '../http2/index.ts';
+import { parseAddress } from './address.ts';
+import type { ConnectProblem } from './connect-problem.ts';
+import type { PoolOptions } from './connection-pool.ts';
+import { ConnectionPool, defaultPoolOptions } from './connection-pool.ts';
+import { dialPlain } from './dial.ts';
+
+export type AppPoolParts = {
+  /** `unix:/path` or a loopback `host:port`. */
+  readonly address: string;
+  /** Connections in all, from 1. */
+  readonly connectionsMax: number;
+  /** Its `idleTimeoutMs` is when an idle connection is evicted. */
+  readonly settings: ConnectionSettings;
+  /** Milliseconds since the epoch, with fractions, never going back. */
+  readonly clock: () => number;
+  /** From 0 to below 1. */
+  readonly random: () => number;
+  readonly pool?: Partial<Omit<PoolOptions, 'connectionsMax'>>;
+};
+
+export type AppPoolView = {
+  readonly address: string;
+  readonly connections: number;
+  readonly streamsActive: number;
+};
+
+/**
+ * The plaintext connections to the own app. Callers are spread over a few of them by their identity: what one caller
+ * provokes (a GOAWAY for its resets, a full connection) does not touch those on the other connections.
+ */
+export type AppPool = {
+  /** Opens a stream at once, or returns null: then await `ready`. */
+  openStream(identity: string, handler: StreamHandler): Stream | null;
+  /** Resolves with null when a stream can be opened, else with the problem; see {@link ConnectionPool.ready}. */
+  ready(identity: string, timeoutMs: number): Promise<ConnectProblem | null>;
+  view(): AppPoolView;
+  /** Takes no new calls; resolves when every connection has ended. */
+  drain(): Promise<void>;
+  /** Cuts every connection and ends every timer. */
+  close(): void;
+};
+
+export function createAppPool(parts: AppPoolParts): AppPool {
+  const { address, settings, clock, random } = parts;
+  const options = { ...defaultPoolOptions, ...parts.pool, connectionsMax: 1 };
+  const dial = dialPlain(address, parseAddress(address));
+  const pools = Array.from(
+    { length: parts.connectionsMax },
+    () => new ConnectionPool({ name: address, dial, settings, options, clock, random }),
+  );
+  const poolOf = (identity: string): ConnectionPool => pools[hash(identity) % pools.length] as ConnectionPool;
+  return {
+    openStream: (identity, handler) => poolOf(identity).openStream(handler),
+    ready: (identity, timeoutMs) => poolOf(identity).ready(timeoutMs),
+    view: () => ({
+      address,
+      connections: pools.reduce((sum, pool) => sum + pool.connections, 0),
+      streamsActive: pools.reduce((sum, pool) => sum + pool.activeStreams, 0),
+    }),
+    drain: async () => {
+      await Promise.all(pools.map((pool) => pool.drain()));
+    },
+    close: () => {
+      for (const pool of pools) {
+        pool.close();
+      }
+    },
+  };
+}
+
+/** FNV-1a over UTF-16 units: identities are public, so it need not resist chosen ones. */
+function hash(text: string): number {
+  let value = 0x811c9dc5;
+  for (let index = 0; index < text.length; index += 1) {
+    value = Math.imul(value ^ text.charCodeAt(index), 0x01000193);
+  }
+  return value >>> 0;
+}
