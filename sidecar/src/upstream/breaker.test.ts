@@ -39,6 +39,8 @@ function opened(cause: FailureCause = 'reset'): void {
   }
 }
 
+/** opossum hears of a success one turn later. */
+const replayed = () => vi.advanceTimersByTimeAsync(0);
 const state = () => breaker.view().state;
 
 describe('Breaker', () => {
@@ -97,26 +99,28 @@ describe('Breaker', () => {
     expect(state()).toBe('closed');
   });
 
-  it('probes after the open time and closes with the first success', () => {
+  it('probes after the open time and closes with the first success', async () => {
     opened();
     vi.advanceTimersByTime(999);
     expect(call('success')).toBe(false);
     vi.advanceTimersByTime(1);
     expect(state()).toBe('half-open');
     expect(call('success')).toBe(true);
+    await replayed();
     expect(state()).toBe('closed');
     expect(changes.map(({ state: to }) => to)).toEqual(['open', 'half-open', 'closed']);
   });
 
-  it('starts with an empty window after it has closed', () => {
+  it('starts with an empty window after it has closed', async () => {
     opened();
     vi.advanceTimersByTime(1_000);
     call('success');
+    await replayed();
     call('failure');
     expect(state()).toBe('closed');
   });
 
-  it('opens again with the first failed probe, for twice as long up to a bound', () => {
+  it('opens again with the first failed probe, for twice as long up to a bound', async () => {
     opened();
     const waits: (number | null)[] = [];
     for (let round = 0; round < 3; round += 1) {
@@ -127,6 +131,7 @@ describe('Breaker', () => {
     expect(waits).toEqual([2_000, 3_000, 3_000]);
     vi.advanceTimersByTime(3_000);
     call('success');
+    await replayed();
     opened();
     expect(breaker.view().nextProbeInMs, 'back to the first wait').toBe(1_000);
   });
@@ -150,7 +155,7 @@ describe('Breaker', () => {
     expect(state()).toBe('half-open');
   });
 
-  it('is not blocked by probes that take for ever, and still hears them out', () => {
+  it('is not blocked by probes that take for ever, and still hears them out', async () => {
     opened();
     vi.advanceTimersByTime(1_000);
     const slow = breaker.admit();
@@ -161,6 +166,7 @@ describe('Breaker', () => {
     if (slow !== null) {
       breaker.settle(slow, 'success', 'internal');
     }
+    await replayed();
     expect(state()).toBe('closed');
   });
 

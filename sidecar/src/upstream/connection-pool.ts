@@ -1,5 +1,5 @@
 import type { PeerIdentity } from '@gatehouse/identity';
-import type { Connection, ConnectionSettings, Stream, StreamHandler } from '../http2/index.ts';
+import type { ConnectionSettings, Stream, StreamHandler } from '../http2/index.ts';
 import type { ConnectProblem, ConnectProblemKind } from './connect-problem.ts';
 import type { Dial } from './dial.ts';
 import { Member } from './pool-member.ts';
@@ -147,14 +147,11 @@ export class ConnectionPool {
   /** Replaces and cuts connections by the current identity and time. Call it on a rotation and every few seconds. */
   maintain({ generation, trusts }: Validity): void {
     const nowMs = this.parts.clock();
-    let replaces = false;
-    for (const member of [...this.members]) {
-      if (member.peer !== null && !trusts(member.peer)) {
-        this.retire(member);
-      } else if (member.generation < generation || member.renewAtMs <= nowMs) {
-        replaces = true;
-      }
-    }
+    const distrusted = this.members.filter(({ peer }) => peer !== null && !trusts(peer));
+    distrusted.forEach((member) => this.retire(member));
+    const replaces = this.members.some(
+      (member) => member.generation < generation || member.renewAtMs <= nowMs,
+    );
     for (const member of this.retired) {
       if (member.peer !== null && !trusts(member.peer)) {
         member.cut(this.parts.options.cutMs);
@@ -171,9 +168,7 @@ export class ConnectionPool {
   /** Takes no new streams; resolves when the open ones have ended and every connection is closed. */
   drain(): Promise<void> {
     this.stop();
-    for (const member of [...this.members]) {
-      this.retire(member);
-    }
+    this.members.slice().forEach((member) => this.retire(member));
     return new Promise((resolve) => {
       this.onIdle = resolve;
       this.checkIdle();
@@ -257,11 +252,10 @@ export class ConnectionPool {
 
   /** Lets go of connections that a newer one replaces: made with an older identity, or due for renewal. */
   private retireOlder(generation: number, nowMs: number): void {
-    for (const member of [...this.members]) {
-      if (member.generation < generation || member.renewAtMs <= nowMs) {
-        this.retire(member);
-      }
-    }
+    const older = this.members.filter(
+      (member) => member.generation < generation || member.renewAtMs <= nowMs,
+    );
+    older.forEach((member) => this.retire(member));
   }
 
   private retire(member: Member): void {
