@@ -181,9 +181,9 @@ test('refuses more than 256 nodes in all and nodes more than 8 deep', () => {
   const many = Array.from(
     { length: 5 },
     (_, p) =>
-      `{ id: p${p}, parallel: { nodes: [${Array.from({ length: 52 }, (_, n) => say(`n${p}x${n}`, 'x'))}] } }`,
+      `{ id: p${p}, parallel: { nodes: [${Array.from({ length: 52 }, (_, n) => say(`n${p}x${n}`, 'x')).join()}] } }`,
   );
-  expect(problems(`[${many}]`)).toEqual([
+  expect(problems(`[${many.join()}]`)).toEqual([
     'nodes: 265 nodes in all, those inside others included; at most 256',
   ]);
   const deep = (levels: number): string =>
@@ -199,10 +199,10 @@ test('validates the largest graph of conditions within a second', () => {
   );
   const nodes = Array.from({ length: 9 }, (_, n) => {
     const filled = cases.map((one, c) => one.replace(`NODE${c}`, say(`n${n}x${c}`, 'x')));
-    return `{ id: s${n}, switch: { cases: [${filled}] } }`;
+    return `{ id: s${n}, switch: { cases: [${filled.join()}] } }`;
   });
   const largest = graph(
-    `{ name: largest, inputs: [{ name: question, type: VALUE_TYPE_STRING }], nodes: [${nodes}], outputs: [{ name: o, value: x }] }`,
+    `{ name: largest, inputs: [{ name: question, type: VALUE_TYPE_STRING }], nodes: [${nodes.join()}], outputs: [{ name: o, value: x }] }`,
   );
   const startedAt = performance.now();
   expect(validateGraph(largest).ok).toBe(true);
