@@ -76,7 +76,7 @@ jwtIssuers:
     jwksUrl: http://issuer.example/jwks
     clockSkewSeconds: 1.5
   - name: staff
-    issuer: other
+    issuer: https://issuer.example
     audiences: [a]
     algorithms: [ES256]
     clockSkewSeconds: 500
@@ -112,7 +112,8 @@ rules:
     'p.yaml:7:5: jwtIssuers[0].jwksUrl: got "http://issuer.example/jwks", expected an https:// URL without credentials',
     'p.yaml:8:5: jwtIssuers[0].clockSkewSeconds: got 1.5, expected a whole number',
     'p.yaml:9:5: jwtIssuers[1]: got nothing, expected one of jwksFile and jwksUrl',
-    'p.yaml:9:5: jwtIssuers[1].name: got "staff", expected a name that is given once',
+    'p.yaml:9:5: jwtIssuers[1].name: got "staff", expected a value that is given once',
+    'p.yaml:10:5: jwtIssuers[1].issuer: got "https://issuer.example", expected a value that is given once',
     'p.yaml:13:5: jwtIssuers[1].clockSkewSeconds: got 500, expected at most 300',
     'p.yaml:14:1: rulez: unknown key',
     'p.yaml:17:5: rules[0].effect: got "ALLOWED", expected one of ALLOW, DENY',
@@ -123,7 +124,7 @@ rules:
     'p.yaml:20:19: rules[0].permissions[0]: got "inference.generat", expected a permission of the contract; did you mean inference.generate?',
     'p.yaml:21:14: rules[0].token.issuer: got "staf", expected the name of one of jwtIssuers; did you mean staff?',
     'p.yaml:22:5: rules[1]: got nothing, expected methods or permissions',
-    'p.yaml:22:5: rules[1].id: got "a", expected a name that is given once',
+    'p.yaml:22:5: rules[1].id: got "a", expected a value that is given once',
     'p.yaml:24:5: rules[1].identities: got [], expected at least one identity',
     'p.yaml:28:63: rules[2].methods[1]: got "grpc.health.v1.Health/Check", expected a method with a permission; the contract gives this one none, so nobody may call it',
     'p.yaml:29:5: rules[2].models: got ["x"], expected no models: no method of this rule has a model in its request, so the rule could never match',

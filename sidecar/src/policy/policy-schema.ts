@@ -48,6 +48,7 @@ export function policySchema(contract: Contract | undefined) {
       const report: Report = (path, message, input) =>
         context.addIssue({ code: 'custom', path: [...path], message, input });
       reportRepeated(listOf(document.jwtIssuers), ['jwtIssuers'], 'name', report);
+      reportRepeated(listOf(document.jwtIssuers), ['jwtIssuers'], 'issuer', report);
       reportRepeated(listOf(document.rules), ['rules'], 'id', report);
       reportUnknownIssuers(document, report);
       reportForeignIdentities(document, report);
@@ -213,7 +214,7 @@ function reportRepeated(
   for (const [index, entry] of entries.entries()) {
     const name: unknown = (entry as Readonly<Record<string, unknown>> | null)?.[key];
     if (name === undefined) continue;
-    if (seen.has(name)) report([...path, index, key], 'expected a name that is given once', name);
+    if (seen.has(name)) report([...path, index, key], 'expected a value that is given once', name);
     seen.add(name);
   }
 }
