@@ -114,6 +114,10 @@ class MeshParts {
     this.#layout = layout;
   }
 
+  get logsDir(): string {
+    return this.#layout.logsDir;
+  }
+
   place(service: ServiceName): ServicePlace {
     return this.#layout.services[service];
   }
@@ -178,9 +182,10 @@ async function waitForAll(parts: MeshParts, options: LocalMeshOptions): Promise<
   const deadline = AbortSignal.timeout(readyMsMax);
   const given = options.signal === undefined ? [] : [options.signal];
   const signal = AbortSignal.any([settled.signal, deadline, ...given]);
-  const missing = new Set<ServiceName>(SERVICES);
+  const missing = new Map<ServiceName, string>();
   const oneReady = async (service: ServiceName): Promise<void> => {
-    await waitUntilReady(parts.place(service).telemetry, signal);
+    const onNotReady = (why: string): void => void missing.set(service, why);
+    await waitUntilReady(parts.place(service).telemetry, { signal, onNotReady });
     missing.delete(service);
     options.onReady?.(service);
   };
@@ -189,8 +194,9 @@ async function waitForAll(parts: MeshParts, options: LocalMeshOptions): Promise<
     await Promise.race([Promise.all(SERVICES.map(oneReady)), failed]);
   } catch (error) {
     if (!deadline.aborted) throw error;
+    const reasons = [...missing].map(([service, why]) => `${service}: ${why}`).join('; ');
     throw new MeshStartError(
-      `the mesh was not ready within ${readyMsMax} ms: ${[...missing].join(', ')} missing; logs are in ${options.dataDir}/logs`,
+      `the mesh was not ready within ${readyMsMax} ms (${reasons}); logs are in ${parts.logsDir}`,
     );
   } finally {
     settled.abort();

@@ -7,20 +7,28 @@ const PROBE_MS_MAX = 2000;
  * Waits until a sidecar says that it and the service behind it can answer.
  *
  * @param telemetry `host:port` of the sidecar's telemetry port
- * @param signal ends the waiting; its reason is thrown
+ * @param watch `signal` ends the waiting and its reason is thrown; `onNotReady` is told why it is not ready yet
  */
-export async function waitUntilReady(telemetry: string, signal: AbortSignal): Promise<void> {
-  while (!(await isReady(telemetry, signal))) await wait(READY_POLL_MS, undefined, { signal });
+export async function waitUntilReady(
+  telemetry: string,
+  watch: { readonly signal: AbortSignal; readonly onNotReady: (why: string) => void },
+): Promise<void> {
+  for (;;) {
+    const why = await notReadyBecause(telemetry, watch.signal);
+    if (why === undefined) return;
+    watch.onNotReady(why);
+    await wait(READY_POLL_MS, undefined, { signal: watch.signal });
+  }
 }
 
-async function isReady(telemetry: string, signal: AbortSignal): Promise<boolean> {
+async function notReadyBecause(telemetry: string, signal: AbortSignal): Promise<string | undefined> {
   try {
     const probe = AbortSignal.any([signal, AbortSignal.timeout(PROBE_MS_MAX)]);
     const response = await fetch(`http://${telemetry}/readyz`, { signal: probe });
-    await response.arrayBuffer();
-    return response.ok;
+    const said = await response.text();
+    return response.ok ? undefined : said.trim().replaceAll('\n', ', ');
   } catch {
     signal.throwIfAborted();
-    return false;
+    return `nothing answers on ${telemetry}`;
   }
 }

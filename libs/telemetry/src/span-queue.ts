@@ -13,6 +13,8 @@ export type SpanQueueLimits = {
   readonly batchSpansMax?: number;
   /** How long a span may wait for others before it is sent. Default 1000. */
   readonly batchDelayMsMax?: number;
+  /** How long shutting down may wait for the collector; what it has not taken by then is dropped. Default 3000. */
+  readonly shutdownMsMax?: number;
 };
 
 /** Totals since the start. `recorded` = `exported` + `dropped` + those still waiting or on their way. */
@@ -38,9 +40,15 @@ export type SpanQueueOptions = SpanQueueLimits & {
  * the queue fills to its limit and further spans are counted as dropped.
  */
 export function createSpanQueue(options: SpanQueueOptions): SpanQueue {
-  const { exporter, queueSpansMax = 2048, batchSpansMax = 512, batchDelayMsMax = 1000 } = options;
+  const {
+    exporter,
+    queueSpansMax = 2048,
+    batchSpansMax = 512,
+    batchDelayMsMax = 1000,
+    shutdownMsMax = 3000,
+  } = options;
   const totals: SpanTotals = { recorded: 0, exported: 0, dropped: 0 };
-  let waiting: ExportableSpan[] = [];
+  const waiting: ExportableSpan[] = [];
   let timer: NodeJS.Timeout | undefined;
   let sending: Promise<void> | undefined;
   let failing = false;
@@ -93,8 +101,21 @@ export function createSpanQueue(options: SpanQueueOptions): SpanQueue {
     flush,
     shutdown: async () => {
       closed = true;
-      await flush();
+      await within(shutdownMsMax, flush());
+      totals.dropped += waiting.splice(0).length;
       await exporter.shutdown();
     },
   };
+}
+
+async function within(msMax: number, work: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const expired = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, msMax);
+  });
+  try {
+    await Promise.race([work, expired]);
+  } finally {
+    clearTimeout(timer);
+  }
 }

@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { type RawCollector, startRawCollector } from '../test/raw-collector.ts';
 import { createSpanRecorder, type FinishedSpan } from './span-recorder.ts';
@@ -77,6 +79,26 @@ describe('createSpanRecorder', () => {
     recorder.record(span('too late'));
     expect(recorder.totals).toEqual({ recorded: 101, exported: 0, dropped: 101 });
     expect(failures.length).toBe(1);
+  });
+
+  it('does not let a collector that never answers hold up the end of a process', async () => {
+    const silent = createServer();
+    await once(silent.listen(0, '127.0.0.1'), 'listening');
+    const recorder = await createSpanRecorder({
+      serviceName: 'relay',
+      otlpEndpoint: `http://127.0.0.1:${(silent.address() as AddressInfo).port}`,
+      batchSpansMax: 1,
+      shutdownMsMax: 50,
+    });
+    try {
+      for (let made = 0; made < 3; made += 1) recorder.record(span('unheard'));
+      const startedMs = performance.now();
+      await recorder.shutdown();
+      expect(performance.now() - startedMs).toBeLessThan(5000);
+      expect(recorder.totals).toMatchObject({ recorded: 3, exported: 0 });
+    } finally {
+      silent.close();
+    }
   });
 
   it('ignores every span without a collector', async () => {
