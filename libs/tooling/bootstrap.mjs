@@ -94,11 +94,10 @@ function generate(node) {
     say('Generating code from the protos');
     process.env.PATH = `${join(node, '..')}:${process.env.PATH}`;
     run(bin('buf'), ['generate'], 'buf could not generate code from protos/ (its message stands above).');
-    run(
-      bin('buf'),
-      ['build', '--as-file-descriptor-set', '-o', `${generated}/descriptors.binpb`],
-      'buf could not build the descriptor set from protos/ (its message stands above).',
-    );
+    const build = ['build', '--as-file-descriptor-set', '-o'];
+    const complaint = 'buf could not build a descriptor set from protos/ (its message stands above).';
+    run(bin('buf'), [...build, `${generated}/descriptors.binpb`], complaint);
+    run(bin('buf'), [...build, `${generated}/standard-services.binpb`, '--path', 'protos/third_party/grpc'], complaint);
   });
 }
 
@@ -112,7 +111,7 @@ mkdirSync(join(root, 'node_modules'), { recursive: true });
 installPackages();
 const node = bundledNode();
 generate(node);
-if (command.models) run(node, ['libs/tooling/src/models/main.ts'], 'a model is missing (the line above says which, and how to get it).');
+if (command.models) run(node, ['libs/tooling/src/models-main.ts'], 'a model is missing (the line above says which, and how to get it).');
 if (command.entry) {
   const child = spawn(node, [...command.entry, ...rest], { cwd: root, stdio: 'inherit' });
   // Ctrl-C reaches the child through the terminal; it ends first and its exit code is ours.

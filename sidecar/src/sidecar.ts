@@ -25,7 +25,7 @@ import { DeadlineWheel } from './path/deadline-wheel.ts';
 import { DecisionLog } from './path/decision-log.ts';
 import { Pipeline } from './path/pipeline.ts';
 import { createTokenVerifier, type TokenVerifier } from './tokens/index.ts';
-import { AppPool, createUpstreams, type Upstreams } from './upstream/index.ts';
+import { type AppPool, createAppPool, createUpstreams, type Upstreams } from './upstream/index.ts';
 
 /** A sidecar that runs. Addresses are real, also where port 0 was asked for. */
 export type Sidecar = {
@@ -79,7 +79,7 @@ type Side = {
 export async function startSidecar(config: SidecarConfig, clock: Clock, logger: Logger): Promise<Sidecar> {
   const base = await layFoundations(config, clock, logger);
   const { identity } = base;
-  const app = config.inbound ? new AppPool({ address: config.inbound.app, connectionsMax: config.limits.appConnectionsMax, clock }) : null;
+  const app = config.inbound ? openAppPool(config.inbound.app, base) : null;
   const health = config.inbound ? watchAppHealth(config.inbound.app, clock) : null;
   const inbound = config.inbound ? makeSide('inbound', base, app) : null;
   const egress = config.egress ? makeSide('egress', base, null) : null;
@@ -88,7 +88,7 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
 
   const admin = await serveAdmin(config.admin.listen, {
     config: () => describeConfig(base),
-    circuits: () => base.upstreams.views(),
+    upstreams: () => base.upstreams.views(),
     decisions: base.decisions,
     policy: () => base.policy?.current() ?? null,
   });
@@ -143,7 +143,7 @@ async function layFoundations(config: SidecarConfig, clock: Clock, logger: Logge
     contract,
     identity: watched.source,
     policy,
-    tokens: createTokenVerifier({ issuers: () => policy?.current().jwtIssuers ?? [], clock }),
+    tokens: createTokenVerifier({ issuers: () => policy?.current().document.jwtIssuers ?? [], clock }),
     spans: await createSpanRecorder({
       serviceName: `${config.name}-sidecar`,
       otlpEndpoint: config.telemetry.otlpEndpoint,
@@ -151,8 +151,10 @@ async function layFoundations(config: SidecarConfig, clock: Clock, logger: Logge
     }),
     upstreams: createUpstreams(config.upstreams, {
       identity: watched.source,
+      settings: defaultSettings,
       clock,
-      onBreakerChange: (change) => logger.warn({ ...change }, 'circuit changed'),
+      random: Math.random,
+      onBreakerChange: (upstream, endpoint, change) => logger.warn({ upstream, endpoint, ...change }, 'circuit changed'),
     }),
     decisions: new DecisionLog(config.limits.decisionsKeptMax, randomBytes(5).toString('hex')),
     deadlines: new DeadlineWheel(clock),
@@ -168,6 +170,16 @@ async function loadPolicy(file: string, contract: Contract, clock: Clock, logger
   });
   if ('problems' in followed) throw new StartFailure(followed.problems);
   return followed.source;
+}
+
+function openAppPool(address: string, { config, clock }: Foundations): AppPool {
+  return createAppPool({
+    address,
+    connectionsMax: config.limits.appConnectionsMax,
+    settings: defaultSettings,
+    clock,
+    random: Math.random,
+  });
 }
 
 function makeSide(direction: Direction, base: Foundations, app: AppPool | null): Side {
@@ -216,7 +228,7 @@ function metricsOf(base: Foundations, sides: readonly Side[]): () => Promise<{ c
     calls: sides.map(({ metrics }) => metrics),
     listeners: sides.map(({ direction, connections }) => ({ direction, counts: connections.counts, open: () => connections.open.size })),
     callsActive: (direction) => sides.find((side) => side.direction === direction)?.admission.callsActive ?? 0,
-    circuits: () => base.upstreams.views(),
+    upstreams: () => base.upstreams.views(),
     identityExpiresAtMs: () => base.identity.current().notAfterMs,
     policy: () =>
       base.policy && {

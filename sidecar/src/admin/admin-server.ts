@@ -13,11 +13,11 @@ import { type handleUnaryCall, Server, ServerCredentials, status } from '@grpc/g
 import { removeStaleSocket } from '../listen/address.ts';
 import type { DecisionLog, LoggedDecision } from '../path/decision-log.ts';
 import { explainPolicy, type Policy } from '../policy/index.ts';
-import type { EndpointView } from '../upstream/index.ts';
+import type { EndpointView, UpstreamView } from '../upstream/index.ts';
 
 export type AdminParts = {
   readonly config: () => GetConfigResponse;
-  readonly circuits: () => readonly EndpointView[];
+  readonly upstreams: () => readonly UpstreamView[];
   readonly decisions: DecisionLog;
   /** Null on a sidecar without inbound. */
   readonly policy: () => Policy | null;
@@ -34,7 +34,9 @@ export async function serveAdmin(address: string, parts: AdminParts): Promise<Ad
   const server = new Server({ 'grpc.max_concurrent_streams': 64, 'grpc.max_receive_message_length': 64 * 1024 });
   server.addService(AdminServiceService, {
     getConfig: unary(() => parts.config()),
-    listCircuits: unary(() => ({ circuits: parts.circuits().map(toCircuit) })),
+    listCircuits: unary(() => ({
+      circuits: parts.upstreams().flatMap(({ name, endpoints }) => endpoints.map((endpoint) => toCircuit(name, endpoint))),
+    })),
     listDecisions: unary(({ limit, refusedOnly }: { limit: number; refusedOnly: boolean }) => ({
       decisions: parts.decisions
         .newest(limit > 0 ? Math.min(limit, DECISIONS_MAX) : DECISIONS_DEFAULT, refusedOnly)
@@ -102,16 +104,16 @@ const CIRCUIT_STATES = {
   open: CircuitState.CIRCUIT_STATE_OPEN,
 } as const;
 
-function toCircuit(view: EndpointView): Circuit {
+function toCircuit(upstream: string, view: EndpointView): Circuit {
   const { breaker } = view;
   return {
-    upstream: view.upstream,
+    upstream,
     endpoint: view.address,
     state: CIRCUIT_STATES[breaker.state],
     since: new Date(breaker.sinceMs),
     openedBy: breaker.openedBy ?? '',
     nextProbeIn: breaker.nextProbeInMs === null ? undefined : toDuration(breaker.nextProbeInMs),
-    callsActive: BigInt(view.activeCalls),
+    callsActive: BigInt(view.callsActive),
     successesTotal: BigInt(breaker.successesTotal),
     failuresTotal: BigInt(breaker.failuresTotal),
     connections: view.connections,

@@ -3,14 +3,14 @@ import { Counter, Gauge, type Metric, Registry } from 'prom-client';
 import type { ListenerCounts } from '../listen/connections.ts';
 import type { Direction } from '../path/call.ts';
 import { type CallMetrics, DURATION_BUCKETS } from '../path/call-metrics.ts';
-import type { EndpointView } from '../upstream/index.ts';
+import type { UpstreamView } from '../upstream/index.ts';
 
 /** What the metrics are read from when they are asked for. Nothing is computed on the request path. */
 export type MetricSources = {
   readonly calls: readonly CallMetrics[];
   readonly listeners: readonly { readonly direction: Direction; readonly counts: ListenerCounts; readonly open: () => number }[];
   readonly callsActive: (direction: Direction) => number;
-  readonly circuits: () => readonly EndpointView[];
+  readonly upstreams: () => readonly UpstreamView[];
   readonly identityExpiresAtMs: () => number;
   readonly policy: () => { readonly version: string; readonly loadedAtMs: number; readonly refused: boolean } | null;
   readonly spans: SpanRecorder;
@@ -70,7 +70,8 @@ function registerConnections(registry: Registry, { listeners }: MetricSources): 
   });
 }
 
-function registerCircuits(registry: Registry, { circuits }: MetricSources): void {
+function registerCircuits(registry: Registry, { upstreams }: MetricSources): void {
+  const circuits = () => upstreams().flatMap(({ name, endpoints }) => endpoints.map((endpoint) => ({ upstream: name, ...endpoint })));
   const labels = ['upstream', 'endpoint'] as const;
   gauge(registry, 'gatehouse_circuit_state', '1 for the state that the endpoint’s breaker is in.', [...labels, 'state'], (metric) => {
     for (const { upstream, address, breaker } of circuits()) {
@@ -81,7 +82,7 @@ function registerCircuits(registry: Registry, { circuits }: MetricSources): void
     for (const { upstream, address, breaker } of circuits()) metric.inc({ upstream, endpoint: address }, breaker.failuresTotal);
   });
   gauge(registry, 'gatehouse_endpoint_calls_active', 'Calls in progress at an endpoint.', [...labels], (metric) => {
-    for (const { upstream, address, activeCalls } of circuits()) metric.set({ upstream, endpoint: address }, activeCalls);
+    for (const { upstream, address, callsActive } of circuits()) metric.set({ upstream, endpoint: address }, callsActive);
   });
 }
 

@@ -35,11 +35,12 @@ export function routeEgress(call: Admitted, upstreams: Upstreams): Routed | Refu
   const upstream = upstreams.get(call.authority);
   if (upstream === undefined) return { kind: 'unknown-upstream' };
   call.upstream = upstream.name;
-  const picked = upstream.pick();
+  const picked = upstream.pick(call.endpoint === '' ? undefined : call.endpoint);
   if ('retryDelayMs' in picked) return { kind: 'circuit-open', retryDelayMs: picked.retryDelayMs };
   if (call.attempts === 0) upstream.retryBudget.deposit();
   call.attempts += 1;
   call.endpoint = picked.endpoint.address;
+  if (call.trace?.recorded) call.breakerState = picked.endpoint.view().breaker.state;
   call.target = new EndpointTarget(picked, () => upstream.retryBudget.withdraw());
   return call as Routed;
 }
@@ -77,7 +78,6 @@ class AppTarget implements Target {
 class EndpointTarget implements Target {
   readonly #attempt: Attempt;
   readonly #withdraw: () => boolean;
-  #settled = false;
 
   constructor(attempt: Attempt, withdraw: () => boolean) {
     this.#attempt = attempt;
@@ -93,13 +93,10 @@ class EndpointTarget implements Target {
   }
 
   settle(outcome: Outcome, cause?: FailureCause): void {
-    if (this.#settled) return;
-    this.#settled = true;
     this.#attempt.settle(outcome, cause);
   }
 
   release(): void {
-    this.settle('neutral');
     this.#attempt.release();
   }
 

@@ -1,0 +1,154 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type Authority, createAuthority } from '@gatehouse/identity';
+import { createLogger } from '@gatehouse/telemetry/logger';
+import { ECHO_OVERLAY_FILE, EchoClient, type EchoServer, echoDescriptorSet, startEchoServer } from '@gatehouse/testing';
+import { type ChannelCredentials, type Client, type ClientOptions, credentials } from '@grpc/grpc-js';
+import { stringify } from 'yaml';
+import { parseConfig } from '../../src/config/parse.ts';
+import { type Sidecar, startSidecar } from '../../src/sidecar.ts';
+
+export const TRUST_DOMAIN = 'test.gatehouse';
+const HOUR_MS = 3_600_000;
+export const clock = (): number => performance.timeOrigin + performance.now();
+
+/** @param name the last segment */
+export function spiffe(name: string): string {
+  return `spiffe://${TRUST_DOMAIN}/sa/${name}`;
+}
+
+export const OPEN_POLICY = stringify({
+  version: 'test-1',
+  trustDomains: [TRUST_DOMAIN],
+  rules: [
+    { id: 'caller-may-echo', effect: 'ALLOW', identities: [spiffe('caller')], permissions: ['echo.call'] },
+    {
+      id: 'picky-may-use-small-models',
+      effect: 'ALLOW',
+      identities: [spiffe('picky')],
+      permissions: ['echo.call'],
+      models: ['small-*'],
+    },
+    { id: 'anyone-may-check-health', effect: 'ALLOW', identities: [`spiffe://${TRUST_DOMAIN}/**`], permissions: ['health.check'] },
+  ],
+});
+
+export type MeshOptions = {
+  readonly policy?: string;
+  readonly limits?: Record<string, number>;
+  /** Where the app is; default: an echo server of its own in this process. */
+  readonly app?: string;
+  /** Further endpoints of the upstream, beside the inbound sidecar. */
+  readonly endpoints?: readonly string[];
+  readonly otlpEndpoint?: string;
+};
+
+/** caller's egress sidecar → mTLS → inbound sidecar → echo server, with an authority of their own. */
+export type TestMesh = {
+  readonly folder: string;
+  readonly authority: Authority;
+  readonly inbound: Sidecar;
+  readonly egress: Sidecar;
+  readonly echo: EchoServer | null;
+  /** A client that calls through both sidecars, as the local app. */
+  client(options?: ClientOptions): EchoClientType;
+  /** A client that calls the inbound sidecar over mTLS as this identity. */
+  clientAs(name: string): Promise<EchoClientType>;
+  credentialsOf(name: string): Promise<ChannelCredentials>;
+  writeIdentity(name: string): Promise<void>;
+  metrics(sidecar: Sidecar): Promise<string>;
+  stop(): Promise<void>;
+};
+
+// biome-ignore lint/suspicious/noExplicitAny: grpc-js types the methods of a loaded service so.
+export type EchoClientType = Client & Record<string, any>;
+
+export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh> {
+  const folder = await mkdtemp(join(tmpdir(), 'gh-'));
+  const authority = await createAuthority({ trustDomain: TRUST_DOMAIN, clock, validForMs: 24 * HOUR_MS });
+  const file = (name: string): string => join(folder, name);
+  const writeIdentity = async (name: string): Promise<void> => {
+    const issued = await authority.issue({ spiffeId: spiffe(name), validForMs: HOUR_MS });
+    await Promise.all([
+      writeFile(file(`${name}.pem`), issued.certificatePem),
+      writeFile(file(`${name}.key`), issued.keyPem),
+      writeFile(file('bundle.pem'), authority.bundlePem),
+    ]);
+  };
+  await writeIdentity('callee');
+  await writeIdentity('caller');
+  await writeFile(file('echo.binpb'), echoDescriptorSet());
+  await writeFile(file('policy.yaml'), options.policy ?? OPEN_POLICY);
+  const echo = options.app === undefined ? await startEchoServer({ address: `unix:${file('app.sock')}` }) : null;
+
+  const common = (name: string) => ({
+    identity: {
+      certificateFile: file(`${name}.pem`),
+      keyFile: file(`${name}.key`),
+      bundleFile: file('bundle.pem'),
+      trustDomain: TRUST_DOMAIN,
+    },
+    contract: { descriptorSetFile: file('echo.binpb'), overlayFiles: [ECHO_OVERLAY_FILE] },
+    telemetry: {
+      listen: '127.0.0.1:0',
+      sampleRatio: 1,
+      ...(options.otlpEndpoint === undefined ? {} : { otlpEndpoint: options.otlpEndpoint }),
+    },
+    admin: { listen: `unix:${file(`${name}-admin.sock`)}` },
+    limits: options.limits ?? {},
+    log: { level: 'warn' },
+  });
+  const inbound = await start({
+    name: 'callee',
+    ...common('callee'),
+    inbound: { listen: '127.0.0.1:0', app: options.app ?? `unix:${file('app.sock')}` },
+    policyFile: file('policy.yaml'),
+  });
+  const egress = await start({
+    name: 'caller',
+    ...common('caller'),
+    egress: { listen: `unix:${file('egress.sock')}` },
+    upstreams: [
+      { name: 'echo', identity: spiffe('callee'), endpoints: [inbound.inboundAddress ?? '', ...(options.endpoints ?? [])] },
+    ],
+  });
+
+  const clients: Client[] = [];
+  const open = (address: string, channel: ChannelCredentials, more: ClientOptions): EchoClientType => {
+    const client = new EchoClient.EchoService(address, channel, more) as EchoClientType;
+    clients.push(client);
+    return client;
+  };
+  const credentialsOf = async (name: string): Promise<ChannelCredentials> => {
+    const issued = await authority.issue({ spiffeId: spiffe(name), validForMs: HOUR_MS });
+    return credentials.createSsl(Buffer.from(authority.bundlePem), Buffer.from(issued.keyPem), Buffer.from(issued.certificatePem), {
+      checkServerIdentity: () => undefined,
+    });
+  };
+  return {
+    folder,
+    authority,
+    inbound,
+    egress,
+    echo,
+    client: (more = {}) =>
+      open(`unix:${file('egress.sock')}`, credentials.createInsecure(), { 'grpc.default_authority': 'echo', ...more }),
+    clientAs: async (name) => open(inbound.inboundAddress ?? '', await credentialsOf(name), {}),
+    credentialsOf,
+    writeIdentity,
+    metrics: async (sidecar) => (await fetch(`http://${sidecar.telemetryAddress}/metrics`)).text(),
+    stop: async () => {
+      for (const client of clients) client.close();
+      await Promise.all([egress.drain(), inbound.drain()]);
+      echo?.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function start(config: object): Promise<Sidecar> {
+  const parsed = parseConfig(stringify(config), 'test.yaml');
+  if ('problems' in parsed) throw new Error(JSON.stringify(parsed.problems));
+  return startSidecar(parsed.config, clock, createLogger({ name: 'test', level: 'warn' }));
+}
