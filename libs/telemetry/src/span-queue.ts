@@ -25,7 +25,7 @@ export type SpanQueue = {
   readonly totals: Readonly<SpanTotals>;
   /** Sends what waits and gives back once the collector has taken or refused it. Never rejects. */
   flush(): Promise<void>;
-  /** Flushes, then closes the exporter. Spans added later are dropped. */
+  /** Flushes and closes the exporter, for a limited time. Spans added later are dropped. */
   shutdown(): Promise<void>;
 };
 
@@ -101,9 +101,10 @@ export function createSpanQueue(options: SpanQueueOptions): SpanQueue {
     flush,
     shutdown: async () => {
       closed = true;
-      await within(shutdownMsMax, flush());
+      // The exporter's own shutdown waits for what is on its way.
+      const closing = flush().then(() => exporter.shutdown());
+      await within(shutdownMsMax, closing);
       totals.dropped += waiting.splice(0).length;
-      await exporter.shutdown();
     },
   };
 }
