@@ -72,6 +72,8 @@ export class Connection implements OutputOwner, Watched {
   readonly guard: AbuseGuard;
   /** @internal */
   settingsAcknowledged = false;
+  /** @internal Counts header blocks and DATA in either direction: what PING frames may go along with. */
+  progress = 0;
   private readonly reader: FrameReader;
   private readonly watchdog: Watchdog;
   private readonly ticker: Ticker;
@@ -310,6 +312,11 @@ export class Connection implements OutputOwner, Watched {
     if (!this.isServer || !this.draining || this.closed || !this.streams.stopAccepting()) return;
     this.outbound.goaway(this.streams.newestPeerId, ErrorCode.NO_ERROR, '');
     this.closeIfDrained();
+  }
+
+  /** @internal */
+  resetStalled(nowMs: number): void {
+    this.streams.resetStalled(nowMs);
   }
 
   /** @internal */

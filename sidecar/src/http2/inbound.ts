@@ -12,6 +12,7 @@ import { isUnprocessed, type Stream } from './stream.ts';
 export class Inbound implements FrameSink {
   private readonly connection: Connection;
   private dataStream: Stream | null = null;
+  private progressAtPing = -1;
 
   constructor(connection: Connection) {
     this.connection = connection;
@@ -30,6 +31,7 @@ export class Inbound implements FrameSink {
   onDataBegin(streamId: number, payloadBytes: number): void {
     const { connection } = this;
     this.dataStream = null;
+    if (payloadBytes > 0) connection.progress++;
     if (!connection.receiveWindow.take(payloadBytes)) {
       connection.fail('flow-control', ErrorCode.FLOW_CONTROL_ERROR, 'connection window overrun');
       return;
@@ -96,6 +98,7 @@ export class Inbound implements FrameSink {
     end: number,
   ): void {
     const { connection } = this;
+    connection.progress++;
     const decoded = connection.decoder.decode(block, start, end);
     if (decoded === Decoded.INVALID) {
       connection.fail('compression', ErrorCode.COMPRESSION_ERROR, 'header block does not decode');
@@ -335,8 +338,12 @@ export class Inbound implements FrameSink {
   }
 
   private ping(isAck: boolean, payload: Buffer, start: number): void {
-    if (isAck) return this.connection.onPingAck(payload, start);
-    if (this.flood('ping-flood')) this.connection.outbound.ping(payload, start, true);
+    const { connection } = this;
+    if (isAck) return connection.onPingAck(payload, start);
+    // gRPC peers measure the bandwidth with a PING for about every round trip that carries data: those are free.
+    if (connection.progress === this.progressAtPing && !this.flood('ping-flood')) return;
+    this.progressAtPing = connection.progress;
+    connection.outbound.ping(payload, start, true);
   }
 
   /** Counts one of a class that is only bad in masses; false when that ended the connection. */

@@ -67,10 +67,19 @@ describe('a flood is cut off with ENHANCE_YOUR_CALM:', () => {
       emptyDataFrames: few,
       idleFrames: few,
     });
-    // The SETTINGS of the greeting have taken a token of theirs.
-    expect(cutOff(peer, piece, 100)).toBe(kind === 'settings-flood' ? 5 : 6);
+    // The SETTINGS of the greeting have taken a token of theirs, and the first PING is free.
+    const free = kind === 'settings-flood' ? -1 : kind === 'ping-flood' ? 1 : 0;
+    expect(cutOff(peer, piece, 100)).toBe(6 + free);
     expect(peer.recorder.lines).toContain(`violation ${kind}`);
     await expect.poll(() => peer.goawayCode).toBe(CALM);
+  });
+
+  it('but a PING for every DATA frame, as gRPC peers send to measure the bandwidth, is no flood', () => {
+    const peer = RawPeer.server({ pings: few });
+    peer.input(OPEN);
+    const ping = frame(PING, 0, 0, Buffer.alloc(8));
+    expect(cutOff(peer, () => Buffer.concat([data(1, 0, 'x'), ping]), 100)).toBe(100);
+    expect(peer.connection.closed).toBe(false);
   });
 
   it('but the same at the allowed rate goes on for ever', () => {
@@ -160,6 +169,42 @@ describe('a peer that does not read', () => {
     expect(peer.connection.closed).toBe(false);
     time.pass(3);
     expect(peer.recorder.lines).toContain('violation slow-reader');
+  });
+
+  it('loses the stream for which it opens no window, and no other', async () => {
+    const time = new ManualTime();
+    const peer = RawPeer.server({ ticker: time.ticker, streamStallTimeoutMs: 5_000 });
+    peer.input(frame(SETTINGS, 0, 0, [0, 4, 0, 0, 0, 0]), headers(1, END), headers(3, END));
+    const [stalled, slow] = peer.recorder.streams;
+    for (const stream of [stalled, slow]) {
+      stream?.sendHeaders([field(':status', '200')], false);
+      stream?.sendData(Buffer.alloc(100), 0, 100, true);
+    }
+    for (let i = 0; i < 4; i++) {
+      time.pass(2);
+      peer.input(frame(FrameType.WINDOW_UPDATE, 0, 3, uint32(1)));
+    }
+    await expect.poll(() => peer.resetCode(1)).toBe(CALM);
+    expect(peer.recorder.lines).toContain(`reset 1 ${CALM} local maybe`);
+    expect(slow?.queuedBytes).toBe(96);
+  });
+
+  it('keeps no stream that was reset behind a shut connection window', () => {
+    const peer = RawPeer.server({ resetsReceived: { perSecond: 1e6, burst: 1e6 } });
+    const body = Buffer.alloc(70_000);
+    peer.input(headers(1, END));
+    const answer = (): void => {
+      const stream = peer.recorder.streams.pop();
+      stream?.sendHeaders([field(':status', '200')], false);
+      stream?.sendData(body, 0, body.length, true);
+    };
+    answer();
+    for (let id = 3; id < 2_003; id += 2) {
+      peer.input(headers(id, END));
+      answer();
+      peer.input(frame(RST_STREAM, 0, id, uint32(8)));
+    }
+    expect(peer.connection.outbound.readyStreams).toBeLessThan(100);
   });
 
   it('costs no more memory than the queued bytes, whatever the pieces', () => {

@@ -1,6 +1,6 @@
 /** The sending half of a connection: frames into the output buffer, within the peer's windows and frame size. */
 import type { Connection } from './connection.ts';
-import type { Field } from './field.ts';
+import { type Field, FieldKind } from './field.ts';
 import {
   Flag,
   FRAME_HEAD_BYTES,
@@ -14,6 +14,8 @@ import type { SendQueue } from './send-queue.ts';
 import type { Stream } from './stream.ts';
 
 const GOAWAY_TEXT_BYTES_MAX = 128;
+/** Stale places that the list of ready streams may hold beyond twice the open streams. */
+const READY_SLACK = 64;
 
 export class Outbound {
   readonly output: OutputBuffer;
@@ -75,6 +77,7 @@ export class Outbound {
     if (stream.isReady || stream.sendWindow <= 0) return;
     stream.isReady = true;
     this.ready.push(stream);
+    if (this.ready.length > 2 * this.connection.activeStreams + READY_SLACK) this.compact();
   }
 
   /** Sends queued data, a frame from each stream in turn, while the connection takes any. */
@@ -85,13 +88,20 @@ export class Outbound {
       if (!stream.closed && stream.queue !== null && stream.queue.size > 0)
         this.sendQueued(stream, stream.queue);
     }
-    if (this.readyFrom === this.ready.length) {
-      this.ready.length = 0;
-      this.readyFrom = 0;
-    } else if (this.readyFrom > 256) {
-      this.ready = this.ready.slice(this.readyFrom);
-      this.readyFrom = 0;
-    }
+    if (this.readyFrom < this.ready.length) return;
+    this.ready.length = 0;
+    this.readyFrom = 0;
+  }
+
+  /** Places in the list of streams that may send. */
+  get readyStreams(): number {
+    return this.ready.length;
+  }
+
+  /** Drops the places of streams that have had their turn or are closed, so that resets behind a shut window cost nothing. */
+  private compact(): void {
+    this.ready = this.ready.slice(this.readyFrom).filter(isOpen);
+    this.readyFrom = 0;
   }
 
   windowUpdate(streamId: number, increment: number): void {
@@ -166,6 +176,7 @@ export class Outbound {
     this.output.frameHead(count, FrameType.DATA, endStream ? Flag.END_STREAM : 0, stream.id);
     this.output.copy(chunk, start, end);
     this.output.mark();
+    this.connection.progress++;
     stream.sendWindow -= count;
     this.sendWindow -= count;
   }
@@ -213,6 +224,10 @@ export class Outbound {
   }
 }
 
+function isOpen(stream: Stream): boolean {
+  return !stream.closed;
+}
+
 function isHeadMethod(field: Field): boolean {
-  return field.name === ':method' && field.value === 'HEAD';
+  return field.kind === FieldKind.METHOD && field.value === 'HEAD';
 }

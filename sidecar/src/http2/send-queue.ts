@@ -16,6 +16,18 @@ export class SendQueue {
   /** Bytes waiting. */
   size = 0;
   private blocks: Block[] = [];
+  private taken = 0;
+  private takenSeen = -1;
+  private seenAtMs = 0;
+
+  /** Milliseconds for which data has waited and none has left, as far as repeated calls can tell. */
+  stalledMs(nowMs: number): number {
+    if (this.size === 0 || this.taken !== this.takenSeen) {
+      this.takenSeen = this.size === 0 ? -1 : this.taken;
+      this.seenAtMs = nowMs;
+    }
+    return nowMs - this.seenAtMs;
+  }
 
   push(chunk: Buffer, start: number, end: number): void {
     let at = start;
@@ -48,6 +60,7 @@ export class SendQueue {
     const front = this.blocks[0] as Block;
     front.start += count;
     this.size -= count;
+    this.taken += count;
     if (front.start === front.end) this.blocks.shift();
   }
 

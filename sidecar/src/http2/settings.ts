@@ -31,6 +31,11 @@ export interface ConnectionSettings {
   readonly outputBufferedBytesMax: number;
   /** Milliseconds in which a write must finish, else the reader counts as dead. Default 60,000; 0 for no limit. */
   readonly writeTimeoutMs: number;
+  /**
+   * Milliseconds for which a stream may have queued data of which the peer takes nothing, else it is reset: what it
+   * holds of the other side's window is freed. Default 300,000; 0 for no limit.
+   */
+  readonly streamStallTimeoutMs: number;
   /** Milliseconds without input after which a PING is sent. Default 300,000, which gRPC servers accept; 0 for none. */
   readonly keepaliveIntervalMs: number;
   /** Milliseconds in which anything must come in after such a PING. Default 20,000, 1 or more. */
@@ -49,7 +54,7 @@ export interface ConnectionSettings {
   readonly resetsReceived: RateLimit;
   /** Resets that the peer made us send (CVE-2025-8671). Default 20 a second, burst 200. */
   readonly resetsProvoked: RateLimit;
-  /** PING frames to answer (CVE-2019-9512). Default 10 a second, burst 100. */
+  /** PING frames without any HEADERS or DATA since the last one, in either direction (CVE-2019-9512). Default 10 a second, burst 100. */
   readonly pings: RateLimit;
   /** SETTINGS frames to answer (CVE-2019-9515). Default 1 a second, burst 20. */
   readonly settingsFrames: RateLimit;
@@ -73,6 +78,7 @@ export const defaultSettings: ConnectionSettings = Object.freeze({
   outputDataBytesMax: 262_144,
   outputBufferedBytesMax: 2_097_152,
   writeTimeoutMs: 60_000,
+  streamStallTimeoutMs: 300_000,
   keepaliveIntervalMs: 300_000,
   keepaliveTimeoutMs: 20_000,
   settingsAckTimeoutMs: 10_000,

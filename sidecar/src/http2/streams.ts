@@ -183,6 +183,15 @@ export class Streams {
     return true;
   }
 
+  /** Resets streams whose peer has not made room for their queued data in time. */
+  resetStalled(nowMs: number): void {
+    const { streamStallTimeoutMs } = this.connection.settings;
+    for (const stream of this.open.values()) {
+      if (stream.queue === null || stream.queue.stalledMs(nowMs) < streamStallTimeoutMs) continue;
+      this.fail(stream, 'slow-reader', ErrorCode.ENHANCE_YOUR_CALM, 'no window for queued data in time');
+    }
+  }
+
   private add(streamId: number, handler: StreamHandler): Stream {
     const { settings, remote } = this.connection;
     const target = settings.initialStreamWindowBytes;

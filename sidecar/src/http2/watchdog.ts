@@ -19,6 +19,7 @@ export interface Watched {
   fail(kind: ViolationKind, code: number, detail: string): void;
   sendKeepalive(): void;
   endDrainWait(): void;
+  resetStalled(nowMs: number): void;
   destroySocket(): void;
 }
 
@@ -59,6 +60,7 @@ export class Watchdog implements Ticked {
     this.checkHeaderBlock(nowMs);
     this.checkIdle(nowMs);
     this.checkDrain(nowMs);
+    if (watched.settings.streamStallTimeoutMs > 0 && !watched.closed) watched.resetStalled(nowMs);
   }
 
   private linger(nowMs: number): void {
