@@ -1,0 +1,4 @@
+import { runMain } from '@gatehouse/service-kit/main';
+import { embeddingsConfig } from './config.ts';
+
+await runMain({ schema: embeddingsConfig, load: () => import('./start.ts') });
