@@ -209,9 +209,9 @@ describe('tokens', () => {
   });
 });
 
-test('a decision does not take longer for ten thousand rules about others', () => {
+test('a decision does not take longer for two thousand rules about others', () => {
   const others = Array.from(
-    { length: 9_999 },
+    { length: 1_999 },
     (_, i) => `  - { id: r${i}, effect: ALLOW, identities: ["${ID}/x${i}"], methods: [${GENERATE}] }`,
   );
   const own = `  - { id: own, effect: ALLOW, identities: ["${ID}/developer"], methods: [${GENERATE}] }`;

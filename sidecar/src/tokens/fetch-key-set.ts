@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { get } from 'node:https';
 
 const TIMEOUT_MS_DEFAULT = 5000;
@@ -14,39 +15,34 @@ interface FetchLimits {
  * Gets the text at an https:// URL. Follows no redirects: the policy names the one place that keys come from. Rejects on
  * any status but 200, after `timeoutMs` (default 5000) and beyond `bytesMax`.
  */
-export function fetchKeySet(
+export async function fetchKeySet(url: string, limits: FetchLimits): Promise<string> {
+  const { signal, bytesMax, ca, timeoutMs = TIMEOUT_MS_DEFAULT } = limits;
+  const late = AbortSignal.timeout(timeoutMs);
+  try {
+    const response = await open(url, { signal: AbortSignal.any([signal, late]), ca });
+    if (response.statusCode !== 200) {
+      response.destroy();
+      throw new Error(`${url} answered ${response.statusCode}`);
+    }
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > bytesMax) throw new Error(`${url} answered more than ${bytesMax} bytes`);
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks).toString('utf8');
+  } catch (error) {
+    throw late.aborted ? new Error(`${url} did not answer within ${timeoutMs} ms`) : error;
+  }
+}
+
+function open(
   url: string,
-  { signal, bytesMax, ca, timeoutMs = TIMEOUT_MS_DEFAULT }: FetchLimits,
-): Promise<string> {
+  { signal, ca }: { signal: AbortSignal; ca: string | undefined },
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]);
-    const options = {
-      signal: limit,
-      agent: false as const,
-      headers: { accept: 'application/json' },
-      ...(ca && { ca }),
-    };
-    const request = get(url, options, (response) => {
-      if (response.statusCode !== 200) {
-        request.destroy(new Error(`${url} answered ${response.statusCode}`));
-        return;
-      }
-      const chunks: Buffer[] = [];
-      let bytes = 0;
-      response.on('data', (chunk: Buffer) => {
-        bytes += chunk.length;
-        if (bytes > bytesMax) request.destroy(new Error(`${url} answered more than ${bytesMax} bytes`));
-        else chunks.push(chunk);
-      });
-      response.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
-      response.on('error', reject);
-    });
-    request.on('error', (error) => {
-      reject(
-        error.name === 'AbortError' && !signal.aborted
-          ? new Error(`${url} did not answer within ${timeoutMs} ms`)
-          : error,
-      );
-    });
+    const options = { signal, agent: false as const, headers: { accept: 'application/json' } };
+    get(url, ca === undefined ? options : { ...options, ca }, resolve).on('error', reject);
   });
 }
