@@ -10,14 +10,17 @@ export type AppPoolParts = {
   readonly address: string;
   /** Connections in all, from 1. */
   readonly connectionsMax: number;
-  /** Its `idleTimeoutMs` is when an idle connection is evicted. */
   readonly settings: ConnectionSettings;
+  /** A connection without a call for this long is closed. Default 60,000. */
+  readonly idleMsMax?: number;
   /** Milliseconds since the epoch, with fractions, never going back. */
   readonly clock: () => number;
   /** From 0 to below 1. */
   readonly random: () => number;
   readonly pool?: Partial<Omit<PoolOptions, 'connectionsMax'>>;
 };
+
+const IDLE_MS_MAX = 60_000;
 
 export type AppPoolView = {
   readonly address: string;
@@ -42,7 +45,8 @@ export type AppPool = {
 };
 
 export function createAppPool(parts: AppPoolParts): AppPool {
-  const { address, settings, clock, random } = parts;
+  const { address, clock, random, idleMsMax = IDLE_MS_MAX } = parts;
+  const settings = { ...parts.settings, idleTimeoutMs: idleMsMax };
   const options = { ...defaultPoolOptions, ...parts.pool, connectionsMax: 1 };
   const dial = dialPlain(address, parseAddress(address));
   const pools = Array.from(

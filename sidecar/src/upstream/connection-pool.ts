@@ -131,7 +131,9 @@ export class ConnectionPool {
     if (this.streamsFree() > this.waiters.awake) {
       return Promise.resolve(null);
     }
-    this.growIfFull();
+    if (this.streamsFree() === 0) {
+      this.growIfFull();
+    }
     if (this.members.length === 0 && this.dialling === null) {
       return Promise.resolve(this.lastProblem ?? this.problem('CLOSED_EARLY', 'there is no connection'));
     }
@@ -283,32 +285,35 @@ export class ConnectionPool {
   private onGoaway(member: Member): void {
     this.remove(member);
     this.retired.add(member);
-    this.replaceIfUsed();
+    this.replace(this.isInUse);
   }
 
-  private onClose(member: Member, problem: ConnectProblem): void {
+  private onClose(member: Member, problem: ConnectProblem | null): void {
     const wasInUse = this.members.includes(member);
     this.remove(member);
     this.retired.delete(member);
     const livedMs = this.parts.clock() - member.readyAtMs;
-    if (wasInUse && livedMs < this.parts.options.stableMs) {
+    if (problem !== null && wasInUse && livedMs < this.parts.options.stableMs) {
       this.backOff(problem);
     } else if (wasInUse) {
       this.failures = 0;
     }
-    this.replaceIfUsed();
+    this.replace(problem !== null && this.isInUse);
     this.checkIdle();
   }
 
-  /** The next call should find a connection. One dial only: after that it is for a call to ask. */
-  private replaceIfUsed(): void {
+  /**
+   * With no connection left, dials for the calls that wait, or (`isWanted`) for the next to come. One dial only: after
+   * that it is for a call to ask.
+   */
+  private replace(isWanted: boolean): void {
     if (this.members.length > 0) {
       return;
     }
-    if (this.isInUse) {
+    if (isWanted || this.waiters.size > 0) {
       this.dial();
     }
-    if (this.dialling === null && this.waiters.size > 0) {
+    if (this.dialling === null) {
       this.waiters.fail(this.lastProblem ?? this.problem('CLOSED_EARLY', 'the connection has closed'));
     }
   }

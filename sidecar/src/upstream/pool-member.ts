@@ -27,7 +27,8 @@ export type MemberEvents = {
   /** A stream has become free after one was asked for in vain. */
   onFree(): void;
   onGoaway(member: Member): void;
-  onClose(member: Member, problem: ConnectProblem): void;
+  /** @param problem null when we closed it in good order: drained, or idle for long */
+  onClose(member: Member, problem: ConnectProblem | null): void;
 };
 
 /** Streams after which a connection is replaced, well before its ids run out (RFC 9113 §5.1.1: 2^30). */
@@ -150,12 +151,12 @@ export class Member implements ConnectionHandler {
     if (this.cutTimer !== null) {
       clearTimeout(this.cutTimer);
     }
-    const problem = this.problemOfClose(reason);
     if (this.isReady) {
       this.isReady = false;
-      this.events.onClose(this, problem);
+      const inGoodOrder = reason.origin === 'local' && reason.code === ErrorCode.NO_ERROR;
+      this.events.onClose(this, inGoodOrder ? null : this.problemOfClose(reason));
     } else {
-      this.failDial(problem);
+      this.failDial(this.problemOfClose(reason));
     }
   }
 
