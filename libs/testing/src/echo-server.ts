@@ -71,7 +71,7 @@ class EchoHandlers {
       let receivedBytes = 0;
       let texts = '';
       let last: Request | null = null;
-      for await (const request of call as AsyncIterable<Request>) {
+      for await (const request of messagesOf(call)) {
         receivedBytes += request.payload.length;
         texts += request.text;
         last = request;
@@ -103,7 +103,7 @@ class EchoHandlers {
       let receivedBytes = 0;
       let failCode = 0;
       let answers = 0;
-      for await (const request of call as AsyncIterable<Request>) {
+      for await (const request of messagesOf(call)) {
         receivedBytes += request.payload.length;
         failCode = request.failCode;
         call.write(await this.#answer(request, call.metadata, receivedBytes, request.text));
@@ -150,4 +150,9 @@ function sleep(ms: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms);
   });
+}
+
+/** Iterating a duplex stream as it is would destroy its writing side with the last message. */
+function messagesOf(call: ServerReadableStream<Request, EchoResponse> | ServerDuplexStream<Request, EchoResponse>): AsyncIterable<Request> {
+  return call.iterator({ destroyOnReturn: false }) as AsyncIterable<Request>;
 }

@@ -10,6 +10,8 @@ import { parseConfig } from '../../src/config/parse.ts';
 import { type Sidecar, startSidecar } from '../../src/sidecar.ts';
 
 export const TRUST_DOMAIN = 'test.gatehouse';
+/** Node takes no IP address as TLS server name; peers are known by SPIFFE ID, not by name. */
+export const TLS_OPTIONS = { 'grpc.ssl_target_name_override': 'localhost' };
 const HOUR_MS = 3_600_000;
 export const clock = (): number => performance.timeOrigin + performance.now();
 
@@ -134,7 +136,7 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
     echo,
     client: (more = {}) =>
       open(`unix:${file('egress.sock')}`, credentials.createInsecure(), { 'grpc.default_authority': 'echo', ...more }),
-    clientAs: async (name) => open(inbound.inboundAddress ?? '', await credentialsOf(name), {}),
+    clientAs: async (name) => open(inbound.inboundAddress ?? '', await credentialsOf(name), TLS_OPTIONS),
     credentialsOf,
     writeIdentity,
     metrics: async (sidecar) => (await fetch(`http://${sidecar.telemetryAddress}/metrics`)).text(),
