@@ -30,7 +30,7 @@ export interface MethodOverlay {
 }
 
 /** What an overlay says of a field. A key that is absent leaves what the field's own options say. */
-export interface FieldOverlay {
+interface FieldOverlay {
   readonly role?: FieldRole;
   readonly sensitivity?: Sensitivity;
 }

@@ -11,7 +11,7 @@ import {
 } from './policy.ts';
 
 /** A call that may not have been made. */
-export interface ExplainRequest {
+interface ExplainRequest {
   /** The caller's SPIFFE ID. */
   readonly identity: string;
   /** `pkg.Service/Method` */
@@ -20,14 +20,14 @@ export interface ExplainRequest {
   readonly token: TokenFacts | null;
 }
 
-export interface RuleExplanation {
+interface RuleExplanation {
   readonly ruleId: string;
   readonly matched: boolean;
   /** The first thing that did not match, as a sentence; empty when the rule matched. */
   readonly mismatch: string;
 }
 
-export interface Explanation {
+interface Explanation {
   readonly decision: Decision;
   /** Every rule of the document, in its order. */
   readonly rules: readonly RuleExplanation[];

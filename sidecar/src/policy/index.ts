@@ -1,10 +1,5 @@
 export { compilePolicy } from './compile-policy.ts';
-export {
-  type ExplainRequest,
-  type Explanation,
-  explainPolicy,
-  type RuleExplanation,
-} from './explain-policy.ts';
-export type { Decision, DecisionRequest, DenialReason, IdentityRules, Policy, TokenFacts } from './policy.ts';
+export { explainPolicy } from './explain-policy.ts';
+export type { Decision, IdentityRules, Policy, TokenFacts } from './policy.ts';
 export { policyJsonSchema } from './policy-schema.ts';
 export { type ExpectationResult, runExpectations } from './run-expectations.ts';

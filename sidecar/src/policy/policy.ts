@@ -20,7 +20,7 @@ export interface DecisionRequest {
 }
 
 /** Why the rules that concern a caller and a method do not allow a call, the nearest to allowing it first. */
-export type DenialReason =
+type DenialReason =
   | 'DENIED_BY_RULE'
   | 'TOKEN_CLAIMS'
   | 'TOKEN_REQUIRED'

@@ -16,7 +16,7 @@ export interface VerifiedToken {
 export type TokenResult = { readonly token: VerifiedToken } | { readonly refusal: TokenRefusal };
 
 /** Who brings the token, for tokens that are bound to a workload. */
-export interface TokenCaller {
+interface TokenCaller {
   readonly spiffeId: string;
   /** `x5t#S256` of the certificate (RFC 8705 §3.1): SHA-256 of its DER, in base64url; empty: it shows none. */
   readonly thumbprint: string;
@@ -46,7 +46,7 @@ export interface TokenVerifierOptions {
   readonly limits?: Partial<TokenLimits>;
 }
 
-export interface TokenLimits {
+interface TokenLimits {
   /** Default 8192. */
   readonly tokenBytesMax: number;
   /** Verified tokens that are kept until they expire. Default 1024. */
