@@ -22,7 +22,7 @@ export type AppPoolParts = {
 
 const IDLE_MS_MAX = 60_000;
 
-export type AppPoolView = {
+type AppPoolView = {
   readonly address: string;
   readonly connections: number;
   readonly streamsActive: number;

@@ -31,22 +31,16 @@ export type ConnectProblem = {
   readonly peerReason?: PeerRefusalReason;
 };
 
-/** Whether a problem speaks against the endpoint ('connect'), or only of load or of ourselves (null). */
-export function causeOf(problem: ConnectProblem): 'connect' | null {
-  switch (problem.kind) {
-    case 'NO_STREAM_FREE':
-    case 'QUEUE_FULL':
-    case 'STOPPING':
-      return null;
-    default:
-      return 'connect';
-  }
+/** Whether a problem is the endpoint's, and not one of load or of ourselves. */
+export function speaksAgainstEndpoint({ kind }: ConnectProblem): boolean {
+  return kind !== 'NO_STREAM_FREE' && kind !== 'QUEUE_FULL' && kind !== 'STOPPING';
 }
 
 /** Reads the error of a socket that never became usable. */
 export function problemOf(error: Error, address: string): ConnectProblem {
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-  return { kind: kindOf(code), address, detail: error.message };
+  // An AggregateError over several addresses of a name has no message of its own.
+  return { kind: kindOf(code), address, detail: error.message === '' ? code : error.message };
 }
 
 function kindOf(code: string): ConnectProblemKind {

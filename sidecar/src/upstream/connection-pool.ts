@@ -8,6 +8,8 @@ import { WaitQueue } from './wait-queue.ts';
 export type PoolOptions = {
   /** Connections in use at once; more than one only when the peer's MAX_CONCURRENT_STREAMS is reached. Default 4, from 1. */
   readonly connectionsMax: number;
+  /** Streams after which a connection is replaced. Default 10^9: stream ids end at 2^30 (RFC 9113 §5.1.1). */
+  readonly streamsOpenedMax: number;
   /** Calls waiting for a connection or a stream. Default 1,024, from 0. */
   readonly waitersMax: number;
   /** From dialling to the peer's first HTTP/2 frame. Default 5,000. */
@@ -26,6 +28,7 @@ export type PoolOptions = {
 
 export const defaultPoolOptions: PoolOptions = Object.freeze({
   connectionsMax: 4,
+  streamsOpenedMax: 1_000_000_000,
   waitersMax: 1_024,
   dialMsMax: 5_000,
   backoffMs: 50,
@@ -228,17 +231,17 @@ export class ConnectionPool {
   }
 
   private dial(): void {
-    const { clock, dial, options, settings } = this.parts;
+    const { clock, dial, name, options, random, settings } = this.parts;
     if (this.stopping || this.dialling !== null || clock() < this.dialNotBeforeMs) {
       return;
     }
     this.dialling = new Member(
-      { name: this.parts.name, clock, settings, random: this.parts.random },
+      { name, clock, settings, random, streamsOpenedMax: options.streamsOpenedMax },
       {
         onReady: (member) => this.adopt(member),
         onProblem: (problem) => this.onDialFailed(problem),
         onFree: () => this.serve(),
-        onGoaway: (member) => this.onGoaway(member),
+        onDraining: (member) => this.onDraining(member),
         onClose: (member, problem) => this.onClose(member, problem),
       },
     );
@@ -282,7 +285,7 @@ export class ConnectionPool {
     this.checkIdle();
   }
 
-  private onGoaway(member: Member): void {
+  private onDraining(member: Member): void {
     this.remove(member);
     this.retired.add(member);
     this.replace(this.isInUse);

@@ -2,6 +2,7 @@ import type { Stream, StreamHandler } from '../http2/index.ts';
 import type { BreakerChange, BreakerOptions, BreakerView, FailureCause, Outcome, Permit } from './breaker.ts';
 import { Breaker } from './breaker.ts';
 import type { ConnectProblem } from './connect-problem.ts';
+import { speaksAgainstEndpoint } from './connect-problem.ts';
 import type { ConnectionPool } from './connection-pool.ts';
 import { LoadEstimate } from './load-estimate.ts';
 
@@ -89,6 +90,7 @@ export class Attempt {
   readonly endpoint: Endpoint;
   private readonly permit: Permit;
   private readonly begunAtMs: number;
+  private problem: ConnectProblem | null = null;
   private settled = false;
   private released = false;
 
@@ -105,13 +107,15 @@ export class Attempt {
   }
 
   /** Resolves with null when a stream can be opened, else with the problem; see {@link ConnectionPool.ready}. */
-  ready(timeoutMs: number): Promise<ConnectProblem | null> {
-    return this.endpoint.pool.ready(timeoutMs);
+  async ready(timeoutMs: number): Promise<ConnectProblem | null> {
+    this.problem = await this.endpoint.pool.ready(timeoutMs);
+    return this.problem;
   }
 
   /**
    * Tells how the call went: at its first response message or its final status, whichever is first. Only the first
-   * report counts.
+   * report counts. A call that found no connection because all are full, or are being closed, is neutral even when
+   * reported as a failure to connect: that says nothing about the endpoint.
    *
    * @param cause why it failed; default 'internal'
    */
@@ -121,10 +125,12 @@ export class Attempt {
     }
     this.settled = true;
     const { breaker, load, clock } = this.endpoint;
-    breaker.settle(this.permit, outcome, cause);
-    if (outcome !== 'neutral') {
+    const isOurs = cause === 'connect' && this.problem !== null && !speaksAgainstEndpoint(this.problem);
+    const counted = isOurs ? 'neutral' : outcome;
+    breaker.settle(this.permit, counted, cause);
+    if (counted !== 'neutral') {
       const nowMs = clock();
-      load.observe(outcome === 'success', nowMs - this.begunAtMs, nowMs);
+      load.observe(counted === 'success', nowMs - this.begunAtMs, nowMs);
     }
   }
 

@@ -14,6 +14,8 @@ import type { Dial, Dialled } from './dial.ts';
 export type MemberParts = {
   readonly name: string;
   readonly settings: ConnectionSettings;
+  /** Streams after which the connection drains. */
+  readonly streamsOpenedMax: number;
   /** Milliseconds since the epoch, never going back. */
   readonly clock: () => number;
   /** From 0 to below 1. */
@@ -26,13 +28,12 @@ export type MemberEvents = {
   onProblem(problem: ConnectProblem): void;
   /** A stream has become free after one was asked for in vain. */
   onFree(): void;
-  onGoaway(member: Member): void;
+  /** It opens no more streams: the peer has said so, or it has opened as many as it may. */
+  onDraining(member: Member): void;
   /** @param problem null when we closed it in good order: drained, or idle for long */
   onClose(member: Member, problem: ConnectProblem | null): void;
 };
 
-/** Streams after which a connection is replaced, well before its ids run out (RFC 9113 §5.1.1: 2^30). */
-const STREAMS_OPENED_MAX = 1_000_000_000;
 /** Share of the shorter certificate's remaining life after which a connection is replaced. */
 const RENEW_AFTER = 0.8;
 /** Spreads renewals of many connections. */
@@ -106,8 +107,9 @@ export class Member implements ConnectionHandler {
     const stream = this.connection?.openStream(handler) ?? null;
     if (stream !== null) {
       this.opened += 1;
-      if (this.opened === STREAMS_OPENED_MAX) {
-        this.renewAtMs = 0;
+      if (this.opened === this.parts.streamsOpenedMax) {
+        this.drain();
+        this.events.onDraining(this);
       }
     }
     return stream;
@@ -139,7 +141,7 @@ export class Member implements ConnectionHandler {
 
   onGoaway(): void {
     if (this.isReady) {
-      this.events.onGoaway(this);
+      this.events.onDraining(this);
     }
   }
 
