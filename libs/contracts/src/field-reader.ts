@@ -19,6 +19,8 @@ export interface Malformed {
 
 /** What protobuf's own decoders allow. */
 const DEPTH_MAX = 100;
+/** Held between messages, so that no message outlives its call here. */
+const NO_BYTES = Buffer.alloc(0);
 const NO_STEPS: MessageSteps = new Map();
 const VARINT = 0;
 const FIXED64 = 1;
@@ -36,19 +38,20 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
  * (protobuf.dev/programming-guides/encoding: the last of a singular field wins, embedded messages merge, the last member
  * of a oneof wins). Where several fields have one role, numbers give the largest and different models are malformed.
  *
- * Stricter than a decoder has to be, so that no application can read the same bytes in another way: all fields that the
- * contract knows must have their wire type (protobuf.js and protobuf-es read others, C++ and Go pass over them), embedded
- * messages must end where their length says (protobuf-es and ts-proto read past it), and tags and lengths must fit in 32
- * bits.
+ * Stricter than a decoder has to be, so that an application does not read the same bytes in another way: all fields that
+ * the contract knows must have their wire type (protobuf.js and protobuf-es read others, C++ and Go pass over them),
+ * embedded messages must end where their length says (protobuf-es and ts-proto read past it), and tags and lengths must
+ * fit in 32 bits. One difference is left: of an embedded message that comes twice, ts-proto and protobuf.js keep the last
+ * alone. A model belongs into the request itself.
  *
- * One reader serves one thread; it keeps its working state between calls and allocates the result alone.
+ * One reader serves one thread, message by message, and allocates the result alone.
  */
 export class FieldReader {
   readonly #root: MessageSteps;
   readonly #slots: RoleSlots;
   /** By slot: what has been read so far in this message. */
   readonly #values: (string | number | undefined)[];
-  #buffer: Buffer = Buffer.alloc(0);
+  #buffer: Buffer = NO_BYTES;
   #position = 0;
   #depth = 0;
   #low = 0;
@@ -73,8 +76,9 @@ export class FieldReader {
     this.#depth = 0;
     this.#fault = '';
     this.#values.fill(undefined);
-    if (!this.#readMessage(this.#root, end, 0)) return { malformed: this.#fault };
-    return this.#result();
+    const isWhole = this.#readMessage(this.#root, end, 0);
+    this.#buffer = NO_BYTES;
+    return isWhole ? this.#result() : { malformed: this.#fault };
   }
 
   #result(): FieldValues | Malformed {

@@ -148,6 +148,9 @@ test.each([
     GOOD.replace('jwksFile: staff.jwks.json', 'jwksFile: x\n    jwksUrl: https://a/b'),
     'expected one of jwksFile and jwksUrl',
   ],
+  [GOOD.replace('models: [small-*]', 'models: []'), 'models: got [], expected at least one model'],
+  [GOOD.replace('models: [small-*]', 'models:'), 'models: got null, expected a list'],
+  [GOOD.replace('claims: [{ name: team, values: [ml] }]', 'claims: []'), 'expected at least one claim'],
   [
     GOOD.replace('jwksFile: staff.jwks.json', 'jwksUrl: https://user:secret@a/b'),
     'expected an https:// URL without credentials',

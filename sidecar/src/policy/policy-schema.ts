@@ -114,6 +114,7 @@ function ruleSchema(contract: Contract | undefined) {
       permissions: z.array(permissionSchema(contract)).max(NAMES_MAX).optional(),
       models: z
         .array(z.string().min(1, 'expected a model name').max(256, 'expected at most 256 characters'))
+        .min(1, 'expected at least one model; without the key any model matches')
         .max(NAMES_MAX)
         .optional(),
       token: z
@@ -126,6 +127,7 @@ function ruleSchema(contract: Contract | undefined) {
                 values: z.array(z.string().max(2048)).min(1, 'expected at least one value').max(NAMES_MAX),
               }),
             )
+            .min(1, 'expected at least one claim; without the key none is asked for')
             .max(64, 'expected at most 64 claims')
             .optional(),
         })
