@@ -31,6 +31,9 @@ const NEVER_INDEXED = 0x10;
 /** Strings decoded from Huffman code come out here first; grown on demand up to a block's largest string. */
 let scratch: Buffer = Buffer.allocUnsafeSlow(8192);
 
+/** A block's fields are gathered here, so that the list made of them has the right length at once. */
+const gathered: Field[] = [];
+
 export class HpackDecoder {
   /** The last block's fields; a new array for each block, the caller's to keep. */
   fields: Field[] = [];
@@ -57,8 +60,6 @@ export class HpackDecoder {
 
   /** Decodes one whole header block `[start, end)`. @returns one of Decoded */
   decode(bytes: Buffer, start: number, end: number): number {
-    const fields: Field[] = [];
-    this.fields = fields;
     this.bytes = bytes;
     this.pos = start;
     this.end = end;
@@ -66,14 +67,17 @@ export class HpackDecoder {
     const limits = this.limits;
     let listBytes = 0;
     let count = 0;
+    let kept = 0;
     while (this.pos < end) {
       const made = this.field(bytes[this.pos] as number);
       if (made === null) return Decoded.INVALID;
       listBytes += made.size;
       count++;
-      if (listBytes <= limits.headerListBytesMax && count <= limits.headerFieldsMax) fields.push(made);
+      if (listBytes <= limits.headerListBytesMax && count <= limits.headerFieldsMax) gathered[kept++] = made;
     }
-    return count === fields.length ? Decoded.OK : Decoded.OVER_LIMIT;
+    this.fields = gathered.slice(0, kept);
+    this.bytes = scratch; // A connection that falls silent holds no read buffer.
+    return count === kept ? Decoded.OK : Decoded.OVER_LIMIT;
   }
 
   /** Size updates stand at the beginning of a block only (RFC 7541 §4.2). */

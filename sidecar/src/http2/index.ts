@@ -5,5 +5,3 @@ export { ErrorCode } from './error-code.ts';
 export { type Field, FieldKind, field } from './field.ts';
 export { type ConnectionSettings, defaultSettings } from './settings.ts';
 export type { Stream, StreamHandler, StreamReset } from './stream.ts';
-export { Ticker } from './ticker.ts';
-export type { RateLimit } from './token-bucket.ts';
