@@ -1,14 +1,19 @@
+import { isMainThread } from 'node:worker_threads';
+
 /**
  * Loaded into each process of the mesh before its own program (`--import`). The process that started it holds the other
  * end of its standard input; when that process is gone, however it ended, this one ends as well.
  */
 const FORCED_AFTER_MS = 10_000;
 
-process.stdin.on('end', () => {
-  setTimeout(() => process.kill(process.pid, 'SIGKILL'), FORCED_AFTER_MS).unref();
-  process.kill(process.pid, 'SIGTERM');
-});
-process.stdin.on('error', () => {});
-process.stdin.resume();
-// On its own this keeps no process alive. A pipe has unref(); the type of stdin does not say so.
-(process.stdin as NodeJS.ReadStream & { unref?(): void }).unref?.();
+// Worker threads load this too; their standard input is none of the parent's.
+if (isMainThread) {
+  process.stdin.on('end', () => {
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), FORCED_AFTER_MS).unref();
+    process.kill(process.pid, 'SIGTERM');
+  });
+  process.stdin.on('error', () => {});
+  process.stdin.resume();
+  // On its own this keeps no process alive. A pipe has unref(); the type of stdin does not say so.
+  (process.stdin as NodeJS.ReadStream & { unref?(): void }).unref?.();
+}

@@ -23,6 +23,8 @@ it('traces grpc-js servers and clients that are imported after it, under current
     expect(exported).toContain('INVALID_ARGUMENT');
     expect(exported).not.toContain('rpc.grpc.status_code');
     expect(exported).not.toContain('secret');
+    // Nor are the exports themselves traced.
+    expect(exported).not.toContain('TraceService');
     expect(stderr).toBe('');
     const line = JSON.parse(stdout) as Record<string, string>;
     expect(exported).toContain(Buffer.from(line['trace_id'] ?? 'none', 'hex').toString('latin1'));
