@@ -143,7 +143,11 @@ async function layFoundations(config: SidecarConfig, clock: Clock, logger: Logge
     contract,
     identity: watched.source,
     policy,
-    tokens: createTokenVerifier({ issuers: () => policy?.current().document.jwtIssuers ?? [], clock }),
+    tokens: createTokenVerifier({
+      issuers: () => policy?.current().document.jwtIssuers ?? [],
+      clock,
+      onKeys: (issuer, outcome) => logger.info({ issuer, ...outcome }, 'token keys looked up'),
+    }),
     spans: await createSpanRecorder({
       serviceName: `${config.name}-sidecar`,
       otlpEndpoint: config.telemetry.otlpEndpoint,

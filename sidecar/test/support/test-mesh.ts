@@ -70,8 +70,10 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
   const folder = await mkdtemp(join(tmpdir(), 'gh-'));
   const authority = await createAuthority({ trustDomain: TRUST_DOMAIN, clock, validForMs: 24 * HOUR_MS });
   const file = (name: string): string => join(folder, name);
+  let issuedCount = 0;
   const writeIdentity = async (name: string): Promise<void> => {
-    const issued = await authority.issue({ spiffeId: spiffe(name), validForMs: HOUR_MS });
+    // Every certificate ends later than the one before, so that a test can tell them apart.
+    const issued = await authority.issue({ spiffeId: spiffe(name), validForMs: HOUR_MS + 10_000 * issuedCount++ });
     await Promise.all([
       writeFile(file(`${name}.pem`), issued.certificatePem),
       writeFile(file(`${name}.key`), issued.keyPem),
