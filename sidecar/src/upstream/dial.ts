@@ -7,10 +7,13 @@ import { clientTlsOptions, verifyPeer } from '@gatehouse/identity';
 import type { Address } from './address.ts';
 import type { ConnectProblem } from './connect-problem.ts';
 import { problemOf } from './connect-problem.ts';
+import { SocketInput } from './socket-input.ts';
 
 /** A socket that is ready for HTTP/2. */
 export type Dialled = {
   readonly socket: Socket;
+  /** The socket itself emits no data. */
+  readonly input: SocketInput;
   /** Who is at the other end; null on a plaintext connection to the own app. */
   readonly peer: PeerIdentity | null;
   /** The identity of ours that was shown; null on plaintext. */
@@ -34,10 +37,13 @@ export type TlsTarget = {
 export function dialTls(target: TlsTarget): Dial {
   return (onResult) => {
     const identity = target.identity();
-    const socket = connectTls({ ...clientTlsOptions(identity), ...target.address });
+    const input = new SocketInput();
+    // tls.connect passes `onread` on to the socket (Node documents it as an option of socket.connect); its types do not say so.
+    const options = { ...clientTlsOptions(identity), ...target.address, onread: input.onRead };
+    const socket = connectTls(options);
     return settleOnce(socket, target.name, onResult, (finish) => {
       socket.once('secureConnect', () => {
-        const verdict = verdictOn(socket, identity, target);
+        const verdict = verdictOn({ socket, input }, identity, target);
         if ('problem' in verdict) {
           socket.destroy();
         }
@@ -50,9 +56,10 @@ export function dialTls(target: TlsTarget): Dial {
 /** Dials the own app in plaintext. */
 export function dialPlain(name: string, address: Address): Dial {
   return (onResult) => {
-    const socket = connectPlain(address);
+    const input = new SocketInput();
+    const socket = connectPlain({ ...address, onread: input.onRead });
     return settleOnce(socket, name, onResult, (finish) => {
-      socket.once('connect', () => finish({ socket, peer: null, identity: null }));
+      socket.once('connect', () => finish({ socket, input, peer: null, identity: null }));
     });
   };
 }
@@ -94,7 +101,7 @@ function settleOnce(
 }
 
 function verdictOn(
-  socket: TLSSocket,
+  { socket, input }: { readonly socket: TLSSocket; readonly input: SocketInput },
   identity: Identity,
   target: TlsTarget,
 ): Dialled | { readonly problem: ConnectProblem } {
@@ -111,7 +118,7 @@ function verdictOn(
   if (socket.alpnProtocol !== 'h2') {
     return { problem: { kind: 'NOT_HTTP2', address: target.name, detail: 'the peer did not agree on h2' } };
   }
-  return { socket, peer: result.peer, identity };
+  return { socket, input, peer: result.peer, identity };
 }
 
 function refused(address: string, { reason, detail }: PeerRefusal): ConnectProblem {

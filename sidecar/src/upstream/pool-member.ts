@@ -162,14 +162,14 @@ export class Member implements ConnectionHandler {
     }
   }
 
-  private onDialled({ socket, peer, identity }: Dialled): void {
+  private onDialled({ socket, input, peer, identity }: Dialled): void {
     this.peer = peer;
     this.generation = identity?.generation ?? 0;
     const connection = Connection.client(socket, this, this.parts.settings);
     this.connection = connection;
-    // The connection's own listener came first, so the peer's SETTINGS are in force by then.
-    socket.once('data', () => {
-      if (!connection.closed && this.dialTimer !== null) {
+    input.attach((chunk, length) => {
+      connection.receive(chunk, length);
+      if (!this.isReady && !connection.closed && this.dialTimer !== null) {
         this.onFirstFrame(identity === null ? null : identity.notAfterMs);
       }
     });
