@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import type { JsonValue } from '@bufbuild/protobuf';
 import {
   CALLERS,
@@ -14,6 +13,7 @@ import {
 import { type CommandContext, runningMesh } from './command-context.ts';
 import { CommandError, EXIT } from './command-error.ts';
 import { type CatalogMethod, loadMethodCatalog } from './method-catalog.ts';
+import { readInputFile } from './read-input-file.ts';
 
 export type CallOptions = {
   /** A JSON object, a list of them for a method that takes a stream, `@FILE`, or `@-` for standard input. */
@@ -85,12 +85,7 @@ function show(
 
 async function readData(context: CommandContext, data: string): Promise<string> {
   if (!data.startsWith('@')) return data;
-  if (data === '@-') return context.readStdin();
-  try {
-    return await readFile(data.slice(1), 'utf8');
-  } catch (error) {
-    throw new CommandError(`--data ${data} cannot be read (${(error as NodeJS.ErrnoException).code})`);
-  }
+  return data === '@-' ? context.readStdin() : readInputFile(data.slice(1));
 }
 
 function parseRequests(text: string, method: CatalogMethod): readonly JsonValue[] {

@@ -1,14 +1,24 @@
 import { AdminServiceService, type ExplainResponse } from '@gatehouse/contracts/admin';
-import { CALLERS, connectToSocket, isServiceError, SERVICES, spiffeIdOf } from '@gatehouse/local-mesh';
+import {
+  CALLERS,
+  connectToSocket,
+  isServiceError,
+  SERVICES,
+  type ServiceName,
+  spiffeIdOf,
+} from '@gatehouse/local-mesh';
 import { type CommandContext, runningMesh } from './command-context.ts';
 import { CommandError, EXIT } from './command-error.ts';
 import { loadMethodCatalog } from './method-catalog.ts';
+import { loadPolicy } from './policy-test-command.ts';
 
 export type ExplainOptions = {
   /** A SPIFFE ID, or the name of one of the local mesh's identities. */
   readonly from: string;
   readonly to: string;
   readonly model?: string;
+  /** A policy document to ask in place of the running mesh's. */
+  readonly policy?: string;
   readonly json?: boolean;
 };
 
@@ -24,24 +34,60 @@ export async function explainCommand(context: CommandContext, options: ExplainOp
       `--from ${options.from} is no identity, expected a SPIFFE ID or one of ${[...SERVICES, ...CALLERS].join(', ')}`,
     );
   }
+  const question = { identity, method: method.name, model: options.model };
+  const explained =
+    options.policy === undefined
+      ? await askSidecar(context, serviceAnswering(method.service), question)
+      : await askDocument(options.policy, question);
+  if (options.json) context.out.line(JSON.stringify(explained));
+  else showExplanation(context, explained, question);
+  return explained.allowed ? EXIT.ok : EXIT.no;
+}
+
+/** Any sidecar can explain a method that all services have. */
+function serviceAnswering(service: string): ServiceName {
+  return SERVICES.find((name) => service.startsWith(`gatehouse.${name}.`)) ?? 'inference';
+}
+
+async function askSidecar(
+  context: CommandContext,
+  service: ServiceName,
+  asked: Question,
+): Promise<ExplainResponse> {
   const mesh = await runningMesh(context);
-  const service = SERVICES.find((name) => method.service.startsWith(`gatehouse.${name}.`)) ?? 'inference';
   const client = connectToSocket(mesh.services[service].admin);
   try {
-    const explained = await client.unary(
+    return await client.unary(
       AdminServiceService.explain,
-      { identity, method: method.name, model: options.model ?? '', tokenIssuer: '', tokenClaims: {} },
+      {
+        identity: asked.identity,
+        method: asked.method,
+        model: asked.model ?? '',
+        tokenIssuer: '',
+        tokenClaims: {},
+      },
       { deadline: new Date(context.clock() + ADMIN_MS_MAX), signal: context.signal },
     );
-    if (options.json) context.out.line(JSON.stringify(explained));
-    else showExplanation(context, explained, { identity, method: method.name, model: options.model });
-    return explained.allowed ? EXIT.ok : EXIT.no;
   } catch (error) {
     if (!isServiceError(error)) throw error;
-    throw new CommandError(`the ${service} sidecar cannot explain this: ${error.details}`, EXIT.usage);
+    throw new CommandError(`the ${service} sidecar cannot explain this: ${error.details}`);
   } finally {
     client.close();
   }
+}
+
+async function askDocument(policyFile: string, asked: Question): Promise<ExplainResponse> {
+  const { explainPolicy } = await import('@gatehouse/sidecar');
+  const policy = await loadPolicy(policyFile);
+  const { identity, method, model } = asked;
+  const { decision, rules } = explainPolicy(policy, { identity, method, model: model ?? null, token: null });
+  return {
+    allowed: decision.allowed,
+    ruleId: decision.ruleId ?? '',
+    reason: decision.allowed ? '' : decision.reason,
+    policyVersion: policy.version,
+    rules: [...rules],
+  };
 }
 
 type Question = { readonly identity: string; readonly method: string; readonly model: string | undefined };

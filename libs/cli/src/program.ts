@@ -5,6 +5,8 @@ import type { CommandContext } from './command-context.ts';
 import { CommandError, EXIT } from './command-error.ts';
 import { type ExplainOptions, explainCommand } from './explain-command.ts';
 import { loadMethodCatalog } from './method-catalog.ts';
+import { type PolicyTestOptions, policyTestCommand } from './policy-test-command.ts';
+import { sidecarCheckCommand } from './sidecar-check-command.ts';
 import { type StartOptions, startCommand } from './start-command.ts';
 
 const PORT_BASE = 8443;
@@ -88,11 +90,11 @@ function buildProgram(context: CommandContext, done: (exitCode: number) => void)
     .description('show every endpoint that the sidecars call, with its circuit breaker')
     .option('--json', 'as a JSON list')
     .action(async (options: { json?: boolean }) => done(await circuitsCommand(context, options)));
-  addPolicyCommands(program, context, done);
+  addCheckingCommands(program, context, done);
   return program;
 }
 
-function addPolicyCommands(
+function addCheckingCommands(
   program: Command,
   context: CommandContext,
   done: (exitCode: number) => void,
@@ -104,8 +106,27 @@ function addPolicyCommands(
     .requiredOption('--from <identity>', 'a SPIFFE ID, or a name of the local mesh such as intern')
     .requiredOption('--to <service/method>', 'as in InferenceService/Generate')
     .option('--model <name>', 'the model that the call names')
+    .option('--policy <file>', 'ask this document (default: the policy that the running mesh enforces)')
     .option('--json', 'as a JSON object')
     .action(async (options: ExplainOptions) => done(await explainCommand(context, options)));
+  policy
+    .command('test')
+    .description('compare what a policy decides with what a file expects')
+    .argument('<file>', 'YAML: a list of {from, to, model?, token?, expect: allow or deny, rule?}')
+    .option('--policy <file>', 'the policy document (default: the one that the running mesh enforces)')
+    .option('--json', 'as a JSON list')
+    .action(async (file: string, options: PolicyTestOptions) =>
+      done(await policyTestCommand(context, file, options)),
+    );
+  const sidecar = program.command('sidecar').description('look after sidecars');
+  sidecar
+    .command('check')
+    .description('say whether a sidecar would start with a configuration file')
+    .argument('<file>', 'the configuration, YAML')
+    .option('--json', 'as a JSON object')
+    .action(async (file: string, options: { json?: boolean }) =>
+      done(await sidecarCheckCommand(context, file, options)),
+    );
 }
 
 function parsePort(text: string): number {

@@ -1,0 +1,178 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ROOT, runCli } from '../test/run-cli.ts';
+
+const POLICY = join(ROOT, 'libs/local-mesh/policy.yaml');
+
+let folder: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'cli-'));
+});
+
+afterEach(() => rm(folder, { recursive: true, force: true }));
+
+async function file(name: string, content: string): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, content);
+  return path;
+}
+
+describe('gatehouse', () => {
+  it.each([
+    ['an unknown command', ['strat'], 'start'],
+    ['an unknown option', ['start', '--twice'], '--twice'],
+    ['a port that is none', ['start', '--port-base', '99999'], 'expected a port from 0 to 65530'],
+    ['an unknown method', ['call', 'InferenceService/Generat'], 'did you mean InferenceService/Generate?'],
+    [
+      'a method that several services have',
+      ['call', 'Health/Check'],
+      '--to is missing, expected one of inference',
+    ],
+    ['data that is not JSON', ['call', 'InferenceService/Generate', '--data', '{'], '--data is not JSON'],
+    [
+      'data of the wrong type',
+      ['call', 'InferenceService/Generate', '--data', '{"model": 7}'],
+      'GenerateRequest.model from JSON: expected string, got 7',
+    ],
+    [
+      'a list for a method that takes one message',
+      ['call', 'InferenceService/Generate', '--data', '[{}, {}]'],
+      'expected one object',
+    ],
+    [
+      'a file that is not there',
+      ['call', 'InferenceService/Generate', '--data', '@none.json'],
+      'none.json cannot be read (ENOENT)',
+    ],
+    [
+      'an unknown caller',
+      ['call', 'InferenceService/Generate', '--as', 'boss'],
+      'expected one of developer, intern',
+    ],
+    ['a call without a mesh', ['call', 'InferenceService/Generate'], 'no local mesh is running'],
+    ['circuits without a mesh', ['circuits'], 'no local mesh is running'],
+    [
+      'an identity that is none',
+      ['policy', 'explain', '--from', 'bob', '--to', 'InferenceService/Generate'],
+      '--from bob is no identity',
+    ],
+  ])(
+    'answers %s with exit code 2 and a sentence that says what is expected',
+    async (_what, args, sentence) => {
+      const { exitCode, out, err } = await runCli(folder, ...args);
+      expect(err).toContain(sentence);
+      expect(exitCode).toBe(2);
+      expect(out).toBe('');
+    },
+  );
+
+  it('lists every method of the contracts, as text and as JSON', async () => {
+    const text = await runCli(folder, 'methods');
+    const json = await runCli(folder, 'methods', '--json');
+    expect(JSON.parse(json.out)).toEqual(text.out.trim().split('\n'));
+    expect(text.out).toContain('gatehouse.embeddings.v1.EmbeddingsService/StreamEmbed');
+  });
+});
+
+describe('gatehouse policy explain --policy', () => {
+  const ask = (from: string, ...more: string[]) =>
+    runCli(
+      folder,
+      'policy',
+      'explain',
+      '--policy',
+      POLICY,
+      '--from',
+      from,
+      '--to',
+      'InferenceService/Generate',
+      ...more,
+    );
+
+  it('says which rule of the shipped policy allows the developer to generate', async () => {
+    const { exitCode, out } = await ask('developer', '--model', 'smollm2-135m-instruct');
+    expect(out).toContain('allowed by rule developer-may-call-everything');
+    expect(exitCode).toBe(0);
+  });
+
+  it('says why the intern is refused, rule by rule, with exit code 1', async () => {
+    const { exitCode, out } = await ask('intern', '--json');
+    expect(exitCode).toBe(1);
+    const explained = JSON.parse(out) as { allowed: boolean; rules: { ruleId: string; mismatch: string }[] };
+    expect(explained.allowed).toBe(false);
+    const looking = explained.rules.find(({ ruleId }) => ruleId === 'intern-may-look-at-models');
+    expect(looking?.mismatch).toContain('does not name the method');
+  });
+
+  it('keeps orchestration to the models that ship with the mesh', async () => {
+    expect((await ask('orchestration', '--model', 'smollm2-135m-instruct')).exitCode).toBe(0);
+    expect((await ask('orchestration', '--model', 'another')).exitCode).toBe(1);
+  });
+});
+
+describe('gatehouse policy test', () => {
+  const GENERATE = 'to: gatehouse.inference.v1.InferenceService/Generate';
+  const intern = 'from: spiffe://gatehouse.local/ns/local/sa/intern';
+
+  it('passes when the policy decides as the file expects', async () => {
+    const cases = await file('cases.yaml', `- { ${intern}, ${GENERATE}, expect: deny }\n`);
+    const { exitCode, out } = await runCli(folder, 'policy', 'test', cases, '--policy', POLICY);
+    expect(out).toContain('1 of 1 expectations hold');
+    expect(exitCode).toBe(0);
+  });
+
+  it('names the line of an expectation that does not hold, with exit code 1', async () => {
+    const cases = await file(
+      'cases.yaml',
+      `- { ${intern}, ${GENERATE}, expect: deny }\n- { ${intern}, ${GENERATE}, expect: allow }\n`,
+    );
+    const { exitCode, out } = await runCli(folder, 'policy', 'test', cases, '--policy', POLICY);
+    expect(out).toContain(`${cases}:2: got refused (NO_MATCHING_RULE) by no rule, expected allow`);
+    expect(exitCode).toBe(1);
+  });
+
+  it('refuses a policy with a typo, naming the key and what was meant', async () => {
+    const policy = await file(
+      'policy.yaml',
+      'version: v\ntrustDomains: [gatehouse.local]\nrules:\n  - { id: a, efect: ALLOW, identities: ["spiffe://gatehouse.local/a"], permissions: [models.reed] }\n',
+    );
+    const cases = await file('cases.yaml', `- { ${intern}, ${GENERATE}, expect: deny }\n`);
+    const { exitCode, err } = await runCli(folder, 'policy', 'test', cases, '--policy', policy);
+    expect(err).toContain('rules[0].efect');
+    expect(err).toContain('did you mean models.read?');
+    expect(exitCode).toBe(2);
+  });
+});
+
+describe('gatehouse sidecar check', () => {
+  it('reports every problem of a configuration at once, with exit code 1', async () => {
+    const config = await file('sidecar.yaml', 'name: Relay\nidentity: {}\ntelemetry: { listen: nowhere }\n');
+    const { exitCode, out } = await runCli(folder, 'sidecar', 'check', config, '--json');
+    const { valid, problems } = JSON.parse(out) as { valid: boolean; problems: string[] };
+    expect(valid).toBe(false);
+    expect(problems.join('\n')).toMatch(/name: .*Relay/);
+    expect(problems.join('\n')).toContain('identity.certificateFile: missing');
+    expect(problems.join('\n')).toContain('telemetry.listen');
+    expect(exitCode).toBe(1);
+  });
+
+  it('looks into the files that a configuration names', async () => {
+    const config = await file(
+      'sidecar.yaml',
+      `name: relay
+identity: { certificateFile: /no/c.pem, keyFile: /no/k.pem, bundleFile: /no/b.pem, trustDomain: gatehouse.local }
+inbound: { listen: "127.0.0.1:0", app: "unix:/tmp/app.sock" }
+policyFile: /no/policy.yaml
+telemetry: { listen: "127.0.0.1:0" }
+admin: { listen: "unix:/tmp/admin.sock" }
+`,
+    );
+    const { exitCode, out } = await runCli(folder, 'sidecar', 'check', config);
+    expect(out).toContain('identity.keyFile: /no/k.pem cannot be read (ENOENT)');
+    expect(out).toContain('policyFile: /no/policy.yaml cannot be read (ENOENT)');
+    expect(exitCode).toBe(1);
+  });
+});

@@ -1,0 +1,63 @@
+import { formatProblem } from '@gatehouse/documents';
+import { makeIdentity } from '@gatehouse/identity';
+import type { SidecarConfig } from '@gatehouse/sidecar';
+import type { CommandContext } from './command-context.ts';
+import { EXIT } from './command-error.ts';
+import { readInputFile } from './read-input-file.ts';
+
+/**
+ * `gatehouse sidecar check`: whether a sidecar would start with this configuration: the file itself and every file that
+ * it names.
+ */
+export async function sidecarCheckCommand(
+  context: CommandContext,
+  file: string,
+  options: { readonly json?: boolean },
+): Promise<number> {
+  const { parseConfig } = await import('@gatehouse/sidecar');
+  const parsed = parseConfig(await readInputFile(file), file);
+  const problems =
+    'problems' in parsed
+      ? parsed.problems.map(formatProblem)
+      : await namedFileProblems(parsed.config, context.clock());
+  if (options.json) context.out.line(JSON.stringify({ file, valid: problems.length === 0, problems }));
+  else if (problems.length === 0) context.out.line(`${file} is valid, and so are the files that it names.`);
+  else for (const problem of problems) context.out.line(problem);
+  return problems.length === 0 ? EXIT.ok : EXIT.no;
+}
+
+async function namedFileProblems(config: SidecarConfig, nowMs: number): Promise<string[]> {
+  const { compilePolicy, loadContractFiles } = await import('@gatehouse/sidecar');
+  const problems = await identityProblems(config, nowMs);
+  const loaded = await loadContractFiles({
+    descriptorSetFile: config.contract.descriptorSetFile,
+    overlayFiles: config.contract.overlayFiles,
+  });
+  if ('problems' in loaded) return [...problems, ...loaded.problems];
+  if (config.policyFile === undefined) return problems;
+  const policy = await tryRead(config.policyFile, 'policyFile', problems);
+  if (policy === undefined) return problems;
+  const compiled = compilePolicy(policy, { contract: loaded.contract, fileName: config.policyFile });
+  return 'problems' in compiled ? [...problems, ...compiled.problems.map(formatProblem)] : problems;
+}
+
+async function identityProblems({ identity }: SidecarConfig, nowMs: number): Promise<string[]> {
+  const problems: string[] = [];
+  const certificatePem = await tryRead(identity.certificateFile, 'identity.certificateFile', problems);
+  const keyPem = await tryRead(identity.keyFile, 'identity.keyFile', problems);
+  const bundlePem = await tryRead(identity.bundleFile, 'identity.bundleFile', problems);
+  if (certificatePem === undefined || keyPem === undefined || bundlePem === undefined) return problems;
+  const { trustDomain } = identity;
+  const made = makeIdentity({ certificatePem, keyPem, bundlePem }, { trustDomain, nowMs, generation: 1 });
+  if ('problem' in made) problems.push(`identity: ${made.problem.code}: ${made.problem.detail}`);
+  return problems;
+}
+
+async function tryRead(file: string, key: string, problems: string[]): Promise<string | undefined> {
+  try {
+    return await readInputFile(file);
+  } catch (error) {
+    problems.push(`${key}: ${(error as Error).message}`);
+    return undefined;
+  }
+}
