@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ErrorCode } from './error-code.ts';
 import { Flag, FrameType, PREFACE } from './frame-types.ts';
@@ -6,6 +7,55 @@ import { data, END, frame, headers, literals, RawPeer, REQUEST, SETTINGS_ACK, ui
 const { DATA, HEADERS, RST_STREAM, PING, GOAWAY, CONTINUATION } = FrameType;
 const setting = (id: number, value: number): Buffer =>
   frame(FrameType.SETTINGS, 0, 0, Buffer.concat([Buffer.from([0, id]), uint32(value)]));
+
+describe('whatever bytes come', () => {
+  const legal = [
+    headers(1, Flag.END_HEADERS),
+    headers(3, END),
+    data(1, 0, 'abc'),
+    headers(5, 0),
+    frame(CONTINUATION, Flag.END_HEADERS, 5, literals([['a', 'b']])),
+    headers(1, END, [['t', 'u']]),
+    setting(4, 5),
+    setting(1, 0),
+    frame(PING, 0, 0, Buffer.alloc(8)),
+    frame(FrameType.WINDOW_UPDATE, 0, 0, uint32(9)),
+    frame(FrameType.WINDOW_UPDATE, 0, 1, uint32(9)),
+    frame(RST_STREAM, 0, 3, uint32(8)),
+    frame(GOAWAY, 0, 0, Buffer.alloc(8)),
+    frame(HEADERS, END, 7, [0x40, 0x81, 0x1f, 0x81, 0x1f, 0xbe, 0x82]),
+  ];
+  const anyFrame = fc.oneof(
+    { weight: 4, arbitrary: fc.constantFrom(...legal) },
+    fc
+      .tuple(fc.nat(10), fc.nat(255), fc.nat(9), fc.uint8Array({ maxLength: 30 }))
+      .map(([type, flags, id, payload]) => frame(type, flags, id, Buffer.from(payload))),
+    fc
+      .tuple(fc.constantFrom(...legal), fc.nat(40), fc.nat(255))
+      .map(([bytes, at, value]) => Buffer.from(bytes.map((b, i) => (i === at ? value : b)))),
+  );
+
+  it.each(['server', 'client'] as const)('a %s neither throws nor loses count of its streams', (role) => {
+    fc.assert(
+      fc.property(fc.array(anyFrame, { maxLength: 25 }), fc.nat(60), (frames, step) => {
+        const peer = role === 'server' ? RawPeer.server() : RawPeer.client();
+        for (let i = 0; role === 'client' && i < 4; i++)
+          peer.connection.openStream(peer.recorder)?.sendHeaders([], i > 1);
+        const bytes = Buffer.concat(frames);
+        for (let at = 0; at < bytes.length; at += step + 1) {
+          const piece = bytes.subarray(at, at + step + 1);
+          peer.connection.receive(piece, piece.length);
+        }
+        peer.connection.destroy(ErrorCode.NO_ERROR, 'over');
+        expect(peer.recorder.close?.cause).toBeUndefined();
+        expect(peer.connection.activeStreams).toBe(0);
+        const closes = peer.recorder.lines.filter((line) => line.startsWith('close'));
+        expect([closes.length, peer.recorder.lines.at(-1)]).toEqual([1, closes[0]]);
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
 
 describe('the same bytes mean the same', () => {
   const session = Buffer.concat([

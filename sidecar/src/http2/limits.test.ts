@@ -256,7 +256,7 @@ describe('time-outs', () => {
     await expect.poll(() => peer.written(PING).length).toBe(2);
     expect(peer.connection.closed).toBe(false);
     time.pass(3);
-    expect(peer.recorder.lines).toEqual(['violation keepalive-timeout', 'close 0 local']);
+    expect(peer.recorder.lines).toEqual(['violation keepalive-timeout', 'close 2 local']);
   });
 
   it('shut an idle connection down, and not one with a stream', () => {

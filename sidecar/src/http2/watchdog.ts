@@ -91,7 +91,7 @@ export class Watchdog implements Ticked {
       return;
     } else if (this.pingedAtMs >= 0) {
       if (nowMs - this.pingedAtMs >= keepaliveTimeoutMs) {
-        this.watched.fail('keepalive-timeout', ErrorCode.NO_ERROR, 'keepalive PING not answered');
+        this.watched.fail('keepalive-timeout', ErrorCode.INTERNAL_ERROR, 'keepalive PING not answered');
       }
     } else if (nowMs - this.lastInputMs >= keepaliveIntervalMs) {
       this.pingedAtMs = nowMs;
