@@ -33,7 +33,10 @@ type EchoClient = Client & {
   Repeat(request: Buffer): NodeJS.ReadableStream;
 };
 
-/** Calls a server of this process: one unary call, one stream, one call that is refused with a text of the caller's. */
+/** As many as let the first spans' export end while calls still go on. */
+const REFUSALS = 60;
+
+/** Calls a server of this process: one unary call, one stream, calls that are refused with a text of the caller's. */
 export async function callEcho(logger: Logger): Promise<void> {
   const server = new Server();
   server.addService(definition, {
@@ -60,7 +63,9 @@ export async function callEcho(logger: Logger): Promise<void> {
     credentials.createInsecure(),
   ) as unknown as EchoClient;
   await new Promise<void>((resolve) => client.Echo(Buffer.from('a'), () => resolve()));
-  await new Promise<void>((resolve) => client.Refuse(Buffer.from('a'), () => resolve()));
+  for (let made = 0; made < REFUSALS; made += 1) {
+    await new Promise<void>((resolve) => client.Refuse(Buffer.from('a'), () => resolve()));
+  }
   await new Promise<void>((resolve) => {
     client
       .Repeat(Buffer.from('a'))
