@@ -66,7 +66,7 @@ function installPackages() {
     run(
       'npx',
       ['--yes', packageManager, 'install', '--frozen-lockfile', '--reporter=append-only', '--loglevel=error'],
-      'packages could not be installed; npm must reach its registry (npm config get registry says which).',
+      'packages could not be installed (the message stands above); npm has to reach its registry.',
     );
   });
 }
