@@ -112,7 +112,7 @@ function serviceOf(method: CatalogMethod): ServiceName {
   );
 }
 
-export function oneOf<Name extends string>(given: string, names: readonly Name[], option: string): Name {
+function oneOf<Name extends string>(given: string, names: readonly Name[], option: string): Name {
   const found = names.find((name) => name === given);
   if (found !== undefined) return found;
   throw new CommandError(`${option} ${given} is unknown, expected one of ${names.join(', ')}`);

@@ -22,10 +22,12 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-const fixture = (name: string): string => fileURLToPath(new URL(`../test/${name}.ts`, import.meta.url));
+const POLITE = fileURLToPath(new URL('../test/polite.ts', import.meta.url));
+const STUBBORN = fileURLToPath(new URL('../test/stubborn.ts', import.meta.url));
+const PARENT = fileURLToPath(new URL('../test/parent.ts', import.meta.url));
 
-async function startFixture(name: string): Promise<Child> {
-  const child = await startChild({ name, program: [fixture(name)], cwd: folder, env: {}, logFile });
+async function startFixture(program: string): Promise<Child> {
+  const child = await startChild({ name: 'fixture', program: [program], cwd: folder, env: {}, logFile });
   started.push(child);
   await until(async () => (await lastLines(logFile, 1))[0] !== '');
   return child;
@@ -42,13 +44,13 @@ function isAlive(pid: number): boolean {
 
 describe('startChild', () => {
   it('lets a process end in order and keeps what it wrote', async () => {
-    const child = await startFixture('polite');
-    expect(await child.stop(10_000)).toMatchObject({ name: 'polite', how: 'exit code 0' });
+    const child = await startFixture(POLITE);
+    expect(await child.stop(10_000)).toMatchObject({ name: 'fixture', how: 'exit code 0' });
     expect(await lastLines(logFile, 2)).toEqual(['up', 'ended in order']);
   });
 
   it('kills a process that does not end within its grace', async () => {
-    const child = await startFixture('stubborn');
+    const child = await startFixture(STUBBORN);
     expect(await child.stop(100)).toMatchObject({ how: 'signal SIGKILL' });
     expect(isAlive(child.pid)).toBe(false);
   });
@@ -66,7 +68,7 @@ describe('startChild', () => {
   });
 
   it('leaves no process behind when the one that started it is killed', async () => {
-    const parent = spawn(process.execPath, [fixture('parent'), logFile], {
+    const parent = spawn(process.execPath, [PARENT, logFile], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     const [said] = (await once(parent.stdout, 'data')) as [Buffer];

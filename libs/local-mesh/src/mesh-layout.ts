@@ -33,7 +33,7 @@ export type ServicePlace = {
 };
 
 /** Files of an identity, all PEM. */
-export type IdentityFiles = { readonly certificateFile: string; readonly keyFile: string };
+type IdentityFiles = { readonly certificateFile: string; readonly keyFile: string };
 
 /** Every place that a mesh uses, decided before anything starts. */
 export type MeshLayout = {

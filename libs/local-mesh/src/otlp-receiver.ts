@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { Server, ServerCredentials, type ServiceDefinition, type UntypedHandleCall } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 
-export type AttributeValue = string | number | boolean | readonly AttributeValue[];
+type AttributeValue = string | number | boolean | readonly AttributeValue[];
 
 /** A span as a process sent it. Times are milliseconds since 1970, to the microsecond. */
 export type ReceivedSpan = {
@@ -45,7 +45,7 @@ export type TraceReceiver = {
   close(): void;
 };
 
-export type CollectUntil = {
+type CollectUntil = {
   readonly isComplete: (spans: readonly ReceivedSpan[]) => boolean;
   /** How long no span of the trace may arrive before a complete trace is taken as final. */
   readonly quietMs: number;

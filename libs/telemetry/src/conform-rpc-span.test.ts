@@ -53,12 +53,12 @@ it('names a span by its full method and drops what has no meaning', () => {
 });
 
 it.each([
-  ['a server', 'PERMISSION_DENIED', SpanKind.SERVER, 7, SpanStatusCode.UNSET],
-  ['a server', 'INTERNAL', SpanKind.SERVER, 13, SpanStatusCode.ERROR],
-  ['a client', 'PERMISSION_DENIED', SpanKind.CLIENT, 7, SpanStatusCode.ERROR],
+  { side: 'server', kind: SpanKind.SERVER, name: 'PERMISSION_DENIED', code: 7, status: SpanStatusCode.UNSET },
+  { side: 'server', kind: SpanKind.SERVER, name: 'INTERNAL', code: 13, status: SpanStatusCode.ERROR },
+  { side: 'client', kind: SpanKind.CLIENT, name: 'PERMISSION_DENIED', code: 7, status: SpanStatusCode.ERROR },
 ])(
-  "judges the status of %s's span that ends with %s, and keeps no error text",
-  (_side, name, kind, code, status) => {
+  "judges the status of a $side's span that ends with $name, and keeps no error text",
+  ({ name, kind, code, status }) => {
     const span = conformRpcSpan(grpcSpan(kind, code));
     expect(span.status).toEqual({ code: status });
     expect(span.attributes['rpc.status_code']).toBe(name);

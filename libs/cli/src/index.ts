@@ -1,2 +1,0 @@
-export type { CommandContext } from './command-context.ts';
-export { runProgram } from './program.ts';
