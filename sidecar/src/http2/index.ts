@@ -1,5 +1,4 @@
 /** HTTP/2 for the data path, in both roles. The folder's one public face; README.md says what is implemented where. */
-export type { ViolationKind } from './abuse-guard.ts';
 export { Connection, type ConnectionClose, type ConnectionHandler } from './connection.ts';
 export { ErrorCode } from './error-code.ts';
 export { type Field, FieldKind, field } from './field.ts';
