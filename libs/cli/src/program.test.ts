@@ -25,6 +25,11 @@ describe('gatehouse', () => {
     ['an unknown command', ['strat'], 'start'],
     ['an unknown option', ['start', '--twice'], '--twice'],
     ['a port that is none', ['start', '--port-base', '99999'], 'expected a port from 0 to 65530'],
+    [
+      'a collector that is no URL',
+      ['start', '--otlp', 'jaeger'],
+      'expected a URL such as http://127.0.0.1:4317',
+    ],
     ['an unknown method', ['call', 'InferenceService/Generat'], 'did you mean InferenceService/Generate?'],
     [
       'a method that several services have',

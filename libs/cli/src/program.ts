@@ -52,6 +52,7 @@ function buildProgram(context: CommandContext, done: (exitCode: number) => void)
     .option(
       '--otlp <url>',
       'send spans to this collector, such as http://127.0.0.1:4317 (default: show one trace here)',
+      parseUrl,
     )
     .option(
       '--port-base <port>',
@@ -133,6 +134,12 @@ function parsePort(text: string): number {
   const port = Number(text);
   if (Number.isInteger(port) && port >= 0 && port <= 65_530) return port;
   throw new InvalidArgumentError('expected a port from 0 to 65530.');
+}
+
+function parseUrl(text: string): string {
+  const protocol = URL.parse(text)?.protocol;
+  if (protocol === 'http:' || protocol === 'https:') return text;
+  throw new InvalidArgumentError('expected a URL such as http://127.0.0.1:4317.');
 }
 
 function parseSeconds(text: string): number {

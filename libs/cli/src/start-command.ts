@@ -11,7 +11,7 @@ import {
 } from '@gatehouse/local-mesh';
 import { createSpanRecorder } from '@gatehouse/telemetry/span-recorder';
 import type { CommandContext } from './command-context.ts';
-import { EXIT } from './command-error.ts';
+import { CommandError, EXIT } from './command-error.ts';
 import { modelsDir } from './models-dir.ts';
 
 export type StartOptions = {
@@ -27,6 +27,11 @@ export async function startCommand(context: CommandContext, options: StartOption
   const otlp = options.otlp ?? context.env['OTEL_EXPORTER_OTLP_ENDPOINT'];
   const receiver = otlp === undefined || otlp === '' ? await receiveTraces() : undefined;
   const otlpEndpoint = receiver?.endpoint ?? otlp ?? '';
+  if (!URL.canParse(otlpEndpoint)) {
+    throw new CommandError(
+      `OTEL_EXPORTER_OTLP_ENDPOINT is ${otlpEndpoint}, expected a URL such as http://127.0.0.1:4317`,
+    );
+  }
   let mesh: LocalMesh | undefined;
   try {
     mesh = await start(context, options, otlpEndpoint);
