@@ -1,15 +1,2 @@
-// Fetches the pinned models: `node libs/tooling/src/models-main.ts [--verify]`.
-import { ensureModels, ModelUnavailable } from './models.ts';
-import { progressPrinter } from './models-progress.ts';
-
-try {
-  await ensureModels({
-    env: process.env,
-    onProgress: progressPrinter(process.stderr),
-    verify: process.argv.includes('--verify'),
-  });
-} catch (error) {
-  if (!(error instanceof ModelUnavailable)) throw error;
-  process.stderr.write(`${error.message}\n`);
-  process.exitCode = 1;
-}
+// What the bootstrap still calls; the program is models/main.ts.
+import './models/main.ts';

@@ -10,7 +10,7 @@ export function toEmbedding(
 ): Embedding {
   if (options?.normalize ?? true) normalize(vector);
   if (options?.encoding !== Encoding.ENCODING_INT8) {
-    return { vector: { $case: 'float32', value: { values: [...vector] } }, inputTokens, truncated };
+    return { vector: { $case: 'float32', value: { values: toNumbers(vector) } }, inputTokens, truncated };
   }
   const { values, scale } = toInt8(vector);
   return {
@@ -29,4 +29,11 @@ export function truncationPolicy(options: EmbedOptions | undefined): TruncationP
     default:
       return 'fail';
   }
+}
+
+/** Many times as fast as spreading, which would be the longest stay on the RPC loop of a large answer. */
+function toNumbers(vector: Float32Array): number[] {
+  const numbers: number[] = [];
+  for (let at = 0; at < vector.length; at += 1) numbers.push(vector[at]!);
+  return numbers;
 }

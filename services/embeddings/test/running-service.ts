@@ -1,5 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises';
-import { homedir, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EmbeddingsServiceClient } from '@gatehouse/contracts/embeddings';
 import { startService } from '@gatehouse/service-kit';
@@ -7,17 +7,7 @@ import { createLogger } from '@gatehouse/telemetry';
 import { credentials } from '@grpc/grpc-js';
 import { embeddingsConfig, type ModelConfig } from '../src/config.ts';
 import { start } from '../src/start.ts';
-
-const { GATEHOUSE_MODELS_DIR, XDG_CACHE_HOME } = process.env;
-const modelsDir =
-  GATEHOUSE_MODELS_DIR || join(XDG_CACHE_HOME || join(homedir(), '.cache'), 'gatehouse', 'models');
-
-/** The model that `npm test` has fetched. */
-export const MODEL = 'all-minilm-l6-v2';
-export const modelFiles = {
-  modelFile: join(modelsDir, MODEL, 'model.onnx'),
-  tokenizerFile: join(modelsDir, MODEL, 'tokenizer.json'),
-};
+import { MODEL, modelFiles } from './model-files.ts';
 
 export interface RunningService {
   readonly client: EmbeddingsServiceClient;

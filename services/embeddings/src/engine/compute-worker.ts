@@ -2,7 +2,13 @@ import { readFile } from 'node:fs/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Tokenizer } from '@huggingface/tokenizers';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import type { ComputeOptions, Job, Report } from './compute.ts';
+import type { ComputeOptions, Job, Report, Work } from './compute.ts';
+
+/** What is used of the tokenizer; its own declarations do not resolve under nodenext. */
+interface WordPieces {
+  encode(text: string): { readonly ids: readonly number[] };
+}
+const WordPieces = Tokenizer as unknown as new (tokenizer: object, config: object) => WordPieces;
 
 /** Model inputs, each [texts, tokens] of int64. */
 const inputNames = ['input_ids', 'attention_mask', 'token_type_ids'];
@@ -11,7 +17,7 @@ const outputName = 'last_hidden_state';
 
 class Model {
   readonly dimensions: number;
-  readonly #tokenizer: Tokenizer;
+  readonly #tokenizer: WordPieces;
   readonly #session: InferenceSession;
   /** Made once for the largest batch: buffers made per batch are collected late and pile up outside the heap. */
   readonly #ids: BigInt64Array;
@@ -19,7 +25,7 @@ class Model {
   readonly #types: BigInt64Array;
   readonly #hidden: Float32Array;
 
-  constructor(tokenizer: Tokenizer, session: InferenceSession, batchTokensMax: number) {
+  constructor(tokenizer: WordPieces, session: InferenceSession, batchTokensMax: number) {
     this.dimensions = dimensionsOf(session);
     this.#tokenizer = tokenizer;
     this.#session = session;
@@ -77,7 +83,7 @@ class Model {
 
 async function load({ modelFile, tokenizerFile, threads, batchTokensMax }: ComputeOptions): Promise<Model> {
   const tokenizer = await named(tokenizerFile, async () => {
-    const loaded = new Tokenizer(JSON.parse(await readFile(tokenizerFile, 'utf8')) as object, {});
+    const loaded = new WordPieces(JSON.parse(await readFile(tokenizerFile, 'utf8')) as object, {});
     const special = loaded.encode('').ids.length;
     if (special === 2) return loaded;
     throw new Error(`it adds ${special} special tokens to a text, expected one at each end`);
@@ -119,7 +125,7 @@ async function named<T>(file: string, load: () => Promise<T>): Promise<T> {
   }
 }
 
-async function answer(model: Model, job: Job): Promise<Report> {
+async function answer(model: Model, job: Work): Promise<Report> {
   try {
     if (job.kind === 'tokenize') return { kind: 'tokens', tokens: model.tokenize(job.texts) };
     return { kind: 'vectors', vectors: await model.embed(job.batch) };
@@ -135,7 +141,10 @@ try {
   const model = await load(workerData as ComputeOptions);
   let last: Promise<void> = Promise.resolve();
   port.on('message', (job: Job) => {
-    last = last.then(async () => say(await answer(model, job)));
+    last = last.then(async () => {
+      if (job.kind === 'close') port.close();
+      else say(await answer(model, job));
+    });
   });
   say({ kind: 'ready', dimensions: model.dimensions });
 } catch (error) {

@@ -1,5 +1,8 @@
 import { Worker } from 'node:worker_threads';
 
+/** The worker's heap is the vocabulary, which stays, and little else: a large nursery would only be touched. */
+const maxYoungGenerationSizeMb = 4;
+
 export interface ComputeOptions {
   readonly modelFile: string;
   readonly tokenizerFile: string;
@@ -8,8 +11,9 @@ export interface ComputeOptions {
   readonly batchTokensMax: number;
 }
 
-/** What the worker is asked. It answers one job after another, in their order. */
-export type Job =
+/** What the worker is asked. It does one job after another, in their order. */
+export type Job = Work | { readonly kind: 'close' };
+export type Work =
   | { readonly kind: 'tokenize'; readonly texts: readonly string[] }
   | { readonly kind: 'embed'; readonly batch: readonly Int32Array[] };
 
@@ -30,6 +34,7 @@ export interface Compute {
   embed(batch: readonly Int32Array[]): Promise<Float32Array>;
   /** Resolves when the worker has ended, with the error when it was not asked to. */
   readonly ended: Promise<Error | undefined>;
+  /** Ends the worker after the job that runs. */
   close(): Promise<void>;
 }
 
@@ -43,12 +48,15 @@ export class ModelUnloadable extends Error {
  * @throws ModelUnloadable
  */
 export async function startCompute(options: ComputeOptions): Promise<Compute> {
-  const worker = new Worker(new URL('./compute-worker.ts', import.meta.url), { workerData: options });
+  const worker = new Worker(new URL('./compute-worker.ts', import.meta.url), {
+    workerData: options,
+    resourceLimits: { maxYoungGenerationSizeMb },
+  });
   const jobs = new WorkerJobs(worker);
   const first = await jobs
     .next()
     .catch((error: Error) => ({ kind: 'unloadable', reason: error.message }) as const);
-  if (first.kind === 'ready') return new WorkerCompute(worker, jobs, first.dimensions);
+  if (first.kind === 'ready') return new WorkerCompute(jobs, first.dimensions);
   await worker.terminate();
   throw new ModelUnloadable(
     first.kind === 'unloadable' ? first.reason : `the worker began with ${first.kind}`,
@@ -58,13 +66,11 @@ export async function startCompute(options: ComputeOptions): Promise<Compute> {
 class WorkerCompute implements Compute {
   readonly dimensions: number;
   readonly ended: Promise<Error | undefined>;
-  readonly #worker: Worker;
   readonly #jobs: WorkerJobs;
 
-  constructor(worker: Worker, jobs: WorkerJobs, dimensions: number) {
+  constructor(jobs: WorkerJobs, dimensions: number) {
     this.dimensions = dimensions;
     this.ended = jobs.ended;
-    this.#worker = worker;
     this.#jobs = jobs;
   }
 
@@ -78,9 +84,8 @@ class WorkerCompute implements Compute {
     return report.kind === 'vectors' ? report.vectors : unexpected(report);
   }
 
-  async close(): Promise<void> {
-    this.#jobs.closing();
-    await this.#worker.terminate();
+  close(): Promise<void> {
+    return this.#jobs.close();
   }
 }
 
@@ -107,8 +112,9 @@ class WorkerJobs {
     });
   }
 
-  async ask(job: Job): Promise<Report> {
+  async ask(job: Work): Promise<Report> {
     if (this.#failure !== undefined) throw this.#failure;
+    if (this.#closing) throw new Error('the model is closed');
     const report = this.next();
     this.#worker.postMessage(job);
     return report;
@@ -118,9 +124,12 @@ class WorkerJobs {
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 
-  /** From now on the worker's end is what was asked for. */
-  closing(): void {
+  /** Lets the job that runs finish: ending a worker in the middle of native code aborts the whole process. */
+  async close(): Promise<void> {
+    if (!this.#closing && this.#failure === undefined)
+      this.#worker.postMessage({ kind: 'close' } satisfies Job);
     this.#closing = true;
+    await this.ended;
   }
 }
 
