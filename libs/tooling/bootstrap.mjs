@@ -60,7 +60,13 @@ function installPackages() {
   const manifests = ['libs', 'services']
     .flatMap((folder) => readdirSync(join(root, folder)).map((name) => `${folder}/${name}/package.json`))
     .filter((file) => existsSync(join(root, file)));
-  const inputs = ['pnpm-lock.yaml', 'pnpm-workspace.yaml', 'package.json', 'sidecar/package.json', ...manifests];
+  const inputs = [
+    'pnpm-lock.yaml',
+    'pnpm-workspace.yaml',
+    'package.json',
+    'sidecar/package.json',
+    ...manifests,
+  ];
   once('node_modules/.gatehouse-packages', digest(inputs), () => {
     say(`Installing packages with ${packageManager} (the first time takes about a minute)`);
     run(
@@ -87,7 +93,12 @@ function bundledNode() {
 }
 
 function generate(node) {
-  const inputs = ['buf.yaml', 'buf.gen.yaml', 'pnpm-lock.yaml', ...filesUnder('protos').filter((f) => f.endsWith('.proto'))];
+  const inputs = [
+    'buf.yaml',
+    'buf.gen.yaml',
+    'pnpm-lock.yaml',
+    ...filesUnder('protos').filter((f) => f.endsWith('.proto')),
+  ];
   mkdirSync(join(root, 'libs/contracts/src/gen'), { recursive: true });
   const generated = 'libs/contracts/src/gen';
   once(`${generated}/.stamp`, digest(inputs), () => {
@@ -97,24 +108,36 @@ function generate(node) {
     const build = ['build', '--as-file-descriptor-set', '-o'];
     const complaint = 'buf could not build a descriptor set from protos/ (its message stands above).';
     run(bin('buf'), [...build, `${generated}/descriptors.binpb`], complaint);
-    run(bin('buf'), [...build, `${generated}/standard-services.binpb`, '--path', 'protos/third_party/grpc'], complaint);
+    run(
+      bin('buf'),
+      [...build, `${generated}/standard-services.binpb`, '--path', 'protos/third_party/grpc'],
+      complaint,
+    );
   });
 }
 
 const [name, ...rest] = process.argv.slice(2);
 const command = commands[name];
-if (!command) fail(`unknown command ${name ?? '(none)'}; expected one of ${Object.keys(commands).join(', ')}.`);
+if (!command)
+  fail(`unknown command ${name ?? '(none)'}; expected one of ${Object.keys(commands).join(', ')}.`);
 const [major, minor] = process.versions.node.split('.').map(Number);
-if (major < 20 || (major === 20 && minor < 18)) fail(`Node ${process.version} is too old; Node 20.18 or newer is needed.`);
+if (major < 20 || (major === 20 && minor < 18))
+  fail(`Node ${process.version} is too old; Node 20.18 or newer is needed.`);
 
 mkdirSync(join(root, 'node_modules'), { recursive: true });
 installPackages();
 const node = bundledNode();
 generate(node);
-if (command.models) run(node, ['libs/tooling/src/models-main.ts'], 'a model is missing (the line above says which, and how to get it).');
+if (command.models)
+  run(
+    node,
+    ['libs/tooling/src/models-main.ts'],
+    'a model is missing (the line above says which, and how to get it).',
+  );
 if (command.entry) {
   const child = spawn(node, [...command.entry, ...rest], { cwd: root, stdio: 'inherit' });
   // Ctrl-C reaches the child through the terminal; it ends first and its exit code is ours.
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => signal !== 'SIGINT' && child.kill(signal));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
+    process.on(signal, () => signal !== 'SIGINT' && child.kill(signal));
   child.on('exit', (code, signal) => process.exit(code ?? (signal === 'SIGINT' ? 130 : 1)));
 }

@@ -18,7 +18,9 @@ async function readConfig() {
   const { values } = parseArgs({ options: { config: { type: 'string' } } });
   if (values.config === undefined) return fail(['expected --config FILE']);
   const file = values.config;
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => fail([`${file} cannot be read: ${error.message}`]));
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) =>
+    fail([`${file} cannot be read: ${error.message}`]),
+  );
   const parsed = parseConfig(text, file);
   return 'problems' in parsed ? fail(parsed.problems.map(formatProblem)) : parsed.config;
 }

@@ -99,10 +99,19 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
   const listeners: InboundListener[] = [];
   const limits = config.limits;
   const egressListener =
-    egress && config.egress ? await listenEgress(config.egress.listen, { identity, connections: egress.connections, limits }) : null;
+    egress && config.egress
+      ? await listenEgress(config.egress.listen, { identity, connections: egress.connections, limits })
+      : null;
   const inboundListener =
     inbound && config.inbound
-      ? await listenInbound(config.inbound.listen, { identity, connections: inbound.connections, pipeline: inbound.pipeline, clock, logger, limits })
+      ? await listenInbound(config.inbound.listen, {
+          identity,
+          connections: inbound.connections,
+          pipeline: inbound.pipeline,
+          clock,
+          logger,
+          limits,
+        })
       : null;
   for (const listener of [inboundListener, egressListener]) if (listener) listeners.push(listener);
 
@@ -121,21 +130,31 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
 
 async function layFoundations(config: SidecarConfig, clock: Clock, logger: Logger): Promise<Foundations> {
   const [loaded, watched] = await Promise.all([
-    loadContractFiles({ descriptorSetFile: config.contract.descriptorSetFile, overlayFiles: config.contract.overlayFiles }),
+    loadContractFiles({
+      descriptorSetFile: config.contract.descriptorSetFile,
+      overlayFiles: config.contract.overlayFiles,
+    }),
     watchIdentity({
       ...config.identity,
       clock,
-      onChange: (next) => logger.info({ identity: next.spiffeId, expires: new Date(next.notAfterMs).toISOString() }, 'identity renewed'),
+      onChange: (next) =>
+        logger.info(
+          { identity: next.spiffeId, expires: new Date(next.notAfterMs).toISOString() },
+          'identity renewed',
+        ),
       onError: (problem) => logger.error({ ...problem }, 'new identity refused, the last good one stays'),
     }),
   ]);
   const problems = [
     ...('problems' in loaded ? loaded.problems : []),
-    ...('problem' in watched ? [`${config.identity.certificateFile}: ${watched.problem.code}: ${watched.problem.detail}`] : []),
+    ...('problem' in watched
+      ? [`${config.identity.certificateFile}: ${watched.problem.code}: ${watched.problem.detail}`]
+      : []),
   ];
   if ('problems' in loaded || 'problem' in watched) throw new StartFailure(problems);
   const { contract } = loaded;
-  const policy = config.policyFile === undefined ? null : await loadPolicy(config.policyFile, contract, clock, logger);
+  const policy =
+    config.policyFile === undefined ? null : await loadPolicy(config.policyFile, contract, clock, logger);
   return {
     config,
     clock,
@@ -158,7 +177,8 @@ async function layFoundations(config: SidecarConfig, clock: Clock, logger: Logge
       settings: defaultSettings,
       clock,
       random: Math.random,
-      onBreakerChange: (upstream, endpoint, change) => logger.warn({ upstream, endpoint, ...change }, 'circuit changed'),
+      onBreakerChange: (upstream, endpoint, change) =>
+        logger.warn({ upstream, endpoint, ...change }, 'circuit changed'),
     }),
     decisions: new DecisionLog(config.limits.decisionsKeptMax, randomBytes(5).toString('hex')),
     deadlines: new DeadlineWheel(clock),
@@ -166,7 +186,12 @@ async function layFoundations(config: SidecarConfig, clock: Clock, logger: Logge
   };
 }
 
-async function loadPolicy(file: string, contract: Contract, clock: Clock, logger: Logger): Promise<PolicySource> {
+async function loadPolicy(
+  file: string,
+  contract: Contract,
+  clock: Clock,
+  logger: Logger,
+): Promise<PolicySource> {
   const followed = await followPolicy(file, contract, {
     clock,
     onLoaded: (policy) => logger.info({ policyVersion: policy.version }, 'policy loaded'),
@@ -214,24 +239,38 @@ function makeSide(direction: Direction, base: Foundations, app: AppPool | null):
     limits: config.limits,
     onBug: (error) => logger.error({ err: error }, 'a stage threw'),
   });
-  const settings: ConnectionSettings = { ...defaultSettings, maxConcurrentStreams: config.limits.streamsPerConnectionMax };
+  const settings: ConnectionSettings = {
+    ...defaultSettings,
+    maxConcurrentStreams: config.limits.streamsPerConnectionMax,
+  };
   const connections = new Connections(pipeline, settings, ({ cause, ...close }) =>
     logger.info({ direction, ...close, err: cause }, 'connection closed with an error'),
   );
   return { direction, connections, pipeline, metrics, admission };
 }
 
-async function notReadyBecause(state: { readonly draining: boolean }, health: AppHealth | null): Promise<string[]> {
+async function notReadyBecause(
+  state: { readonly draining: boolean },
+  health: AppHealth | null,
+): Promise<string[]> {
   if (state.draining) return ['the sidecar is draining'];
   const app = health === null ? '' : await health.check();
   return app === '' ? [] : [app];
 }
 
-function metricsOf(base: Foundations, sides: readonly Side[]): () => Promise<{ contentType: string; body: string }> {
+function metricsOf(
+  base: Foundations,
+  sides: readonly Side[],
+): () => Promise<{ contentType: string; body: string }> {
   const registry = createMetrics({
     calls: sides.map(({ metrics }) => metrics),
-    listeners: sides.map(({ direction, connections }) => ({ direction, counts: connections.counts, open: () => connections.open.size })),
-    callsActive: (direction) => sides.find((side) => side.direction === direction)?.admission.callsActive ?? 0,
+    listeners: sides.map(({ direction, connections }) => ({
+      direction,
+      counts: connections.counts,
+      open: () => connections.open.size,
+    })),
+    callsActive: (direction) =>
+      sides.find((side) => side.direction === direction)?.admission.callsActive ?? 0,
     upstreams: () => base.upstreams.views(),
     identityExpiresAtMs: () => base.identity.current().notAfterMs,
     policy: () =>

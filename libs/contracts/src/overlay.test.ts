@@ -38,7 +38,6 @@ test('reports every error at once, each with line, key, value and expected form'
   const text = `partial: maybe
 methods:
   a.B/C: { permission: generate, costUnt: tokens, deadlineMax: 5 }
-  /a.B/C: {}
   a.B: {}
 fields:
   M: { role: MODEL }
@@ -48,25 +47,31 @@ extra: 1
 `;
   expect(parseOverlay(text, 'o.yaml')).toEqual({
     problems: [
-      'o.yaml:1:1: partial: got "maybe", expected `true` or `false`',
-      'o.yaml:3:24: methods.a.B/C.permission: got "generate", expected a permission such as `inference.generate`',
-      'o.yaml:3:34: methods.a.B/C.costUnt: unknown key, did you mean `costUnit`?',
-      'o.yaml:3:64: methods.a.B/C.deadlineMax: got 5, expected a duration such as `500ms`, `5s` or `10m`, at most 168h',
-      'o.yaml:4:3: methods./a.B/C: given twice',
-      'o.yaml:5:3: methods key: got "a.B", expected `pkg.Service/Method`',
-      'o.yaml:7:3: fields key: got "M", expected `pkg.Message.field`',
-      'o.yaml:8:18: fields.a.M.b.role: got "MODL", expected one of MODEL, OUTPUT_TOKENS_LIMIT, OUTPUT_TOKENS_USED, INPUT_TOKENS_USED, PRIORITY, TEXT_DELTA',
-      'o.yaml:8:37: fields.a.M.b.sensitivity: got "UNSPECIFIED", expected one of METADATA, PROMPT, COMPLETION, EMBEDDING_INPUT, EMBEDDING',
-      'o.yaml:9:10: fields.a.M.c: got 5, expected a map',
-      'o.yaml:10:1: extra: unknown key, expected one of partial, methods, fields',
+      'o.yaml:1:1: partial: got "maybe", expected true or false',
+      'o.yaml:3:12: methods.a.B/C.permission: got "generate", expected a permission such as `inference.generate`',
+      'o.yaml:3:51: methods.a.B/C.deadlineMax: got 5, expected a duration such as `500ms`, `5s` or `10m`, at most 168h',
+      'o.yaml:3:34: methods.a.B/C.costUnt: unknown key',
+      'o.yaml:4:3: methods.a.B: expected `pkg.Service/Method`',
+      'o.yaml:6:3: fields.M: expected `pkg.Message.field`',
+      'o.yaml:7:12: fields.a.M.b.role: got "MODL", expected one of MODEL, OUTPUT_TOKENS_LIMIT, OUTPUT_TOKENS_USED, INPUT_TOKENS_USED, PRIORITY, TEXT_DELTA',
+      'o.yaml:7:24: fields.a.M.b.sensitivity: got "UNSPECIFIED", expected one of METADATA, PROMPT, COMPLETION, EMBEDDING_INPUT, EMBEDDING',
+      'o.yaml:8:3: fields.a.M.c: got 5, expected a mapping',
+      'o.yaml:9:1: extra: unknown key',
     ],
+  });
+});
+
+test('refuses a method given twice, once with and once without the slash', () => {
+  const parsed = parseOverlay('methods:\n  a.B/C: {}\n  /a.B/C: {}\n', 'o.yaml');
+  expect(parsed).toEqual({
+    problems: ['o.yaml:3:3: methods./a.B/C: got "/a.B/C", expected each method once'],
   });
 });
 
 test.each([
   ['methods: [a', /^o\.yaml:1:\d+: not YAML: /],
   ['partial: true\npartial: false', /^o\.yaml:2:1: not YAML: .*unique/i],
-  ['- a', /^o\.yaml:1:1: the file: got \["a"\], expected a map$/],
+  ['- a', /^o\.yaml:1:1: got \["a"\], expected a mapping$/],
 ])('refuses %j', (text, expected) => {
   const parsed = parseOverlay(text, 'o.yaml');
   expect('problems' in parsed && parsed.problems[0]).toMatch(expected);

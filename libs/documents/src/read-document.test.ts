@@ -18,7 +18,14 @@ test('reads a document that fits its schema', () => {
 });
 
 test('reports every problem at once, each with place, key, value and expected form', () => {
-  const text = ['listen: nowhere', 'upstreams:', '  - name: 5', '    weight: 11', '    wieght: 1', 'extra: 1'].join('\n');
+  const text = [
+    'listen: nowhere',
+    'upstreams:',
+    '  - name: 5',
+    '    weight: 11',
+    '    wieght: 1',
+    'extra: 1',
+  ].join('\n');
   expect(problems(text)).toEqual([
     'a.yaml:1:1: listen: got "nowhere", expected host:port',
     'a.yaml:3:5: upstreams[0].name: got 5, expected text',

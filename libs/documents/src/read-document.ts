@@ -1,4 +1,4 @@
-import { LineCounter, type Document as YamlDocument, isMap, isNode, isPair, parseDocument } from 'yaml';
+import { isMap, isNode, isPair, LineCounter, parseDocument, type Document as YamlDocument } from 'yaml';
 import type { core, ZodType } from 'zod';
 
 /** Where in a file something stands; both count from 1. */
@@ -48,12 +48,14 @@ export function readDocument<T>(schema: ZodType<T>, text: string, file: string):
   const parsed = schema.safeParse(input ?? {}, { reportInput: true });
   if (parsed.success) return { value: parsed.data, placeOf };
   return {
-    problems: parsed.error.issues.flatMap((issue) => problemsOf(issue)).map(({ path, message }) => ({
-      file,
-      ...placeOf(path),
-      key: keyOf(path),
-      message,
-    })),
+    problems: parsed.error.issues
+      .flatMap((issue) => problemsOf(issue))
+      .map(({ path, message }) => ({
+        file,
+        ...placeOf(path),
+        key: keyOf(path),
+        message,
+      })),
   };
 }
 
@@ -69,11 +71,19 @@ function problemsOf(issue: core.$ZodIssue): FlatProblem[] {
   if (issue.code === 'unrecognized_keys') {
     return issue.keys.map((key) => ({ path: [...issue.path, key], message: 'unknown key' }));
   }
+  if (issue.code === 'invalid_key') {
+    return [{ path: issue.path, message: issue.issues[0]?.message ?? 'unknown key' }];
+  }
+  if (issue.message.startsWith('expected') && issue.input !== undefined) {
+    return [{ path: issue.path, message: `got ${shown(issue.input)}, ${issue.message}` }];
+  }
   if (issue.code === 'invalid_type' && issue.input === undefined) {
     return [{ path: issue.path, message: `missing, expected ${expectedType(issue.expected)}` }];
   }
   if (issue.code === 'invalid_type') {
-    return [{ path: issue.path, message: `got ${shown(issue.input)}, expected ${expectedType(issue.expected)}` }];
+    return [
+      { path: issue.path, message: `got ${shown(issue.input)}, expected ${expectedType(issue.expected)}` },
+    ];
   }
   return [{ path: issue.path, message: `got ${shown(issue.input)}, ${issue.message}` }];
 }
@@ -99,7 +109,8 @@ function shown(value: unknown): string {
 
 function keyOf(path: readonly PropertyKey[]): string {
   return path.reduce<string>(
-    (key, part) => (typeof part === 'number' ? `${key}[${part}]` : key === '' ? String(part) : `${key}.${String(part)}`),
+    (key, part) =>
+      typeof part === 'number' ? `${key}[${part}]` : key === '' ? String(part) : `${key}.${String(part)}`,
     '',
   );
 }

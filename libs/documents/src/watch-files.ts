@@ -23,7 +23,11 @@ const POLL_MS = 10_000;
  * link of a Kubernetes volume. A set is given only when all its files could be read.
  * @param known the contents that the caller has already
  */
-export function watchFiles(files: readonly string[], known: readonly string[], options: WatchOptions): FileWatch {
+export function watchFiles(
+  files: readonly string[],
+  known: readonly string[],
+  options: WatchOptions,
+): FileWatch {
   const { settleMs = SETTLE_MS, pollMs = POLL_MS, onChange, onError } = options;
   let taken = known.join('\0');
   let failed = '';

@@ -1,4 +1,14 @@
-import { Metadata, type sendUnaryData, Server, ServerCredentials, type ServerDuplexStream, type ServerReadableStream, type ServerUnaryCall, type ServerWritableStream, status } from '@grpc/grpc-js';
+import {
+  Metadata,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+  type ServerReadableStream,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type sendUnaryData,
+  status,
+} from '@grpc/grpc-js';
 import { EchoClient, type EchoRequest, type EchoResponse } from './echo-contract.ts';
 
 type Required<T> = { readonly [K in keyof T]-?: NonNullable<T[K]> };
@@ -23,9 +33,16 @@ export type EchoOptions = {
 };
 
 /** Serves the echo service with grpc-js, plaintext. */
-export async function startEchoServer({ address, name = 'echo', exit = () => {} }: EchoOptions): Promise<EchoServer> {
+export async function startEchoServer({
+  address,
+  name = 'echo',
+  exit = () => {},
+}: EchoOptions): Promise<EchoServer> {
   const counts: EchoCounts = { started: 0, ended: 0, cancelled: 0 };
-  const server = new Server({ 'grpc.max_receive_message_length': 64 * 1024 * 1024, 'grpc.max_send_message_length': -1 });
+  const server = new Server({
+    'grpc.max_receive_message_length': 64 * 1024 * 1024,
+    'grpc.max_send_message_length': -1,
+  });
   const handlers = new EchoHandlers(counts, name, exit);
   server.addService(EchoClient.EchoService.service, {
     unary: handlers.unary,
@@ -36,7 +53,9 @@ export async function startEchoServer({ address, name = 'echo', exit = () => {} 
     bidi: handlers.bidi,
   });
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
+    server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    );
   });
   return {
     address: address.startsWith('unix:') ? address : address.replace(/:\d+$/, `:${port}`),
@@ -55,17 +74,26 @@ class EchoHandlers {
     this.#exit = exit;
   }
 
-  readonly unary = (call: ServerUnaryCall<Request, EchoResponse>, callback: sendUnaryData<EchoResponse>): void => {
+  readonly unary = (
+    call: ServerUnaryCall<Request, EchoResponse>,
+    callback: sendUnaryData<EchoResponse>,
+  ): void => {
     this.#begin(call);
-    void this.#answer(call.request, call.metadata, call.request.payload.length, call.request.text).then((answer) => {
-      if (call.cancelled) return;
-      this.#counts.ended += 1;
-      if (call.request.failCode > 0) callback({ code: call.request.failCode as status, details: 'asked to fail' });
-      else callback(null, answer);
-    });
+    void this.#answer(call.request, call.metadata, call.request.payload.length, call.request.text).then(
+      (answer) => {
+        if (call.cancelled) return;
+        this.#counts.ended += 1;
+        if (call.request.failCode > 0)
+          callback({ code: call.request.failCode as status, details: 'asked to fail' });
+        else callback(null, answer);
+      },
+    );
   };
 
-  readonly clientStream = (call: ServerReadableStream<Request, EchoResponse>, callback: sendUnaryData<EchoResponse>): void => {
+  readonly clientStream = (
+    call: ServerReadableStream<Request, EchoResponse>,
+    callback: sendUnaryData<EchoResponse>,
+  ): void => {
     this.#begin(call);
     void (async () => {
       let receivedBytes = 0;
@@ -79,7 +107,8 @@ class EchoHandlers {
       }
       if (call.cancelled) return;
       this.#counts.ended += 1;
-      if (last !== null && last.failCode > 0) callback({ code: last.failCode as status, details: 'asked to fail' });
+      if (last !== null && last.failCode > 0)
+        callback({ code: last.failCode as status, details: 'asked to fail' });
       else callback(null, this.#response(call.metadata, receivedBytes, texts, last?.answerBytes ?? 0));
     })().catch(() => {});
   };
@@ -89,7 +118,12 @@ class EchoHandlers {
     void (async () => {
       const { request } = call;
       for (let i = 0; i < Math.max(1, request.count) && !call.cancelled; i++) {
-        const answer = await this.#answer(request, call.metadata, request.payload.length, `${request.text}${i}`);
+        const answer = await this.#answer(
+          request,
+          call.metadata,
+          request.payload.length,
+          `${request.text}${i}`,
+        );
         if (!call.write(answer)) await new Promise((resolve) => call.once('drain', resolve));
         this.#maybeExit(request, i + 1);
       }
@@ -119,14 +153,23 @@ class EchoHandlers {
     call.on('cancelled', () => (this.#counts.cancelled += 1));
   }
 
-  #endStream(call: ServerWritableStream<Request, EchoResponse> | ServerDuplexStream<Request, EchoResponse>, failCode: number): void {
+  #endStream(
+    call: ServerWritableStream<Request, EchoResponse> | ServerDuplexStream<Request, EchoResponse>,
+    failCode: number,
+  ): void {
     if (call.cancelled) return;
     this.#counts.ended += 1;
-    if (failCode > 0) call.emit('error', { code: failCode, details: 'asked to fail', metadata: new Metadata() });
+    if (failCode > 0)
+      call.emit('error', { code: failCode, details: 'asked to fail', metadata: new Metadata() });
     else call.end();
   }
 
-  async #answer(request: Request, metadata: Metadata, receivedBytes: number, text: string): Promise<EchoResponse> {
+  async #answer(
+    request: Request,
+    metadata: Metadata,
+    receivedBytes: number,
+    text: string,
+  ): Promise<EchoResponse> {
     if (request.delayMs > 0) await sleep(request.delayMs);
     return this.#response(metadata, receivedBytes, text, request.answerBytes);
   }
@@ -153,6 +196,8 @@ function sleep(ms: number): Promise<void> {
 }
 
 /** Iterating a duplex stream as it is would destroy its writing side with the last message. */
-function messagesOf(call: ServerReadableStream<Request, EchoResponse> | ServerDuplexStream<Request, EchoResponse>): AsyncIterable<Request> {
+function messagesOf(
+  call: ServerReadableStream<Request, EchoResponse> | ServerDuplexStream<Request, EchoResponse>,
+): AsyncIterable<Request> {
   return call.iterator({ destroyOnReturn: false }) as AsyncIterable<Request>;
 }

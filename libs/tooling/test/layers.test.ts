@@ -24,7 +24,12 @@ async function lint(path: string, text: string): Promise<string> {
   await mkdir(dirname(join(folder, path)), { recursive: true });
   await writeFile(join(folder, path), text);
   return new Promise((resolve) => {
-    execFile(join(ROOT, 'node_modules/.bin/oxlint'), ['--format=unix', path], { cwd: folder }, (_error, stdout) => resolve(stdout));
+    execFile(
+      join(ROOT, 'node_modules/.bin/oxlint'),
+      ['--format=unix', path],
+      { cwd: folder },
+      (_error, stdout) => resolve(stdout),
+    );
   });
 }
 
@@ -48,15 +53,23 @@ describe('the linter refuses an import across layers', () => {
   ];
 
   test.each(planted)('%s from %s', async (path, from) => {
-    expect(await lint(path, `import { planted } from '${from}';\nplanted();\n`)).toContain('no-restricted-imports');
+    expect(await lint(path, `import { planted } from '${from}';\nplanted();\n`)).toContain(
+      'no-restricted-imports',
+    );
   });
 });
 
 describe('and lets through what the layers allow', () => {
   const allowed: readonly (readonly [path: string, text: string])[] = [
     ['sidecar/src/path/pipeline.ts', "import { authorise } from './4-authorise.ts';\nauthorise();\n"],
-    ['sidecar/src/path/5-admit.ts', "import type { Permitted } from './4-authorise.ts';\nexport type Next = Permitted;\n"],
-    ['sidecar/src/upstream/endpoint.ts', "import { Connection } from '../http2/index.ts';\nConnection.client();\n"],
+    [
+      'sidecar/src/path/5-admit.ts',
+      "import type { Permitted } from './4-authorise.ts';\nexport type Next = Permitted;\n",
+    ],
+    [
+      'sidecar/src/upstream/endpoint.ts',
+      "import { Connection } from '../http2/index.ts';\nConnection.client();\n",
+    ],
     ['libs/cli/src/explain.ts', "import { compilePolicy } from '@gatehouse/sidecar';\ncompilePolicy();\n"],
   ];
 
@@ -78,5 +91,10 @@ describe('the linter refuses what only main.ts may touch', () => {
 
 test('the linter refuses an import cycle', async () => {
   await lint('libs/telemetry/src/b.ts', "import { a } from './a.ts';\nexport const b = (): number => a();\n");
-  expect(await lint('libs/telemetry/src/a.ts', "import { b } from './b.ts';\nexport const a = (): number => b();\n")).toContain('no-cycle');
+  expect(
+    await lint(
+      'libs/telemetry/src/a.ts',
+      "import { b } from './b.ts';\nexport const a = (): number => b();\n",
+    ),
+  ).toContain('no-cycle');
 });

@@ -31,11 +31,16 @@ const SOCKET_MODE = 0o660;
 
 /** gatehouse.admin.v1.AdminService on a Unix socket or loopback. It reads and changes nothing. */
 export async function serveAdmin(address: string, parts: AdminParts): Promise<AdminServer> {
-  const server = new Server({ 'grpc.max_concurrent_streams': 64, 'grpc.max_receive_message_length': 64 * 1024 });
+  const server = new Server({
+    'grpc.max_concurrent_streams': 64,
+    'grpc.max_receive_message_length': 64 * 1024,
+  });
   server.addService(AdminServiceService, {
     getConfig: unary(() => parts.config()),
     listCircuits: unary(() => ({
-      circuits: parts.upstreams().flatMap(({ name, endpoints }) => endpoints.map((endpoint) => toCircuit(name, endpoint))),
+      circuits: parts
+        .upstreams()
+        .flatMap(({ name, endpoints }) => endpoints.map((endpoint) => toCircuit(name, endpoint))),
     })),
     listDecisions: unary(({ limit, refusedOnly }: { limit: number; refusedOnly: boolean }) => ({
       decisions: parts.decisions
@@ -50,7 +55,9 @@ export async function serveAdmin(address: string, parts: AdminParts): Promise<Ad
     await removeStaleSocket(path);
   }
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
+    server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    );
   });
   if (path !== null) await chmod(path, SOCKET_MODE);
   return {
@@ -74,14 +81,20 @@ function unary<Q, S>(answer: (request: Q) => S): handleUnaryCall<Q, S> {
       callback(null, answer(call.request));
     } catch (error) {
       const known = error instanceof AdminError;
-      callback({ code: known ? error.code : status.INTERNAL, details: known ? error.message : 'internal error' });
+      callback({
+        code: known ? error.code : status.INTERNAL,
+        details: known ? error.message : 'internal error',
+      });
     }
   };
 }
 
 function explain(request: ExplainRequest, policy: Policy | null): ExplainResponse {
   if (policy === null) {
-    throw new AdminError(status.FAILED_PRECONDITION, 'This sidecar has no inbound listener, so it decides nothing.');
+    throw new AdminError(
+      status.FAILED_PRECONDITION,
+      'This sidecar has no inbound listener, so it decides nothing.',
+    );
   }
   const { decision, rules } = explainPolicy(policy, {
     identity: request.identity,

@@ -24,12 +24,17 @@ export function watchAppHealth(address: string, clock: () => number): AppHealth 
 
   const ask = (): Promise<string> =>
     new Promise((resolve) => {
-      client.check({ service: '' }, { deadline: new Date(clock() + CHECK_MS_MAX) } as never, (error, response) => {
-        if (error?.code === status.UNIMPLEMENTED) resolve('');
-        else if (error) resolve(`the app at ${address} does not answer: ${error.details}`);
-        else if (response.status !== HealthCheckResponse_ServingStatus.SERVING) resolve(`the app at ${address} is not serving`);
-        else resolve('');
-      });
+      client.check(
+        { service: '' },
+        { deadline: new Date(clock() + CHECK_MS_MAX) } as never,
+        (error, response) => {
+          if (error?.code === status.UNIMPLEMENTED) resolve('');
+          else if (error) resolve(`the app at ${address} does not answer: ${error.details}`);
+          else if (response.status !== HealthCheckResponse_ServingStatus.SERVING)
+            resolve(`the app at ${address} is not serving`);
+          else resolve('');
+        },
+      );
     });
   return {
     check: () => {

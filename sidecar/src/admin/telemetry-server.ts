@@ -17,7 +17,9 @@ const CONNECTIONS_MAX = 64;
 /** Probes and metrics, nothing else: `/livez`, `/readyz` and `/metrics`. */
 export async function serveTelemetry(address: string, parts: TelemetryParts): Promise<TelemetryServer> {
   const server: Server = createServer((request, response) => {
-    answer(request.method ?? '', request.url ?? '', response, parts).catch(() => end(response, 500, 'internal error\n'));
+    answer(request.method ?? '', request.url ?? '', response, parts).catch(() =>
+      end(response, 500, 'internal error\n'),
+    );
   });
   server.requestTimeout = REQUEST_MS_MAX;
   server.headersTimeout = REQUEST_MS_MAX;
@@ -32,14 +34,21 @@ export async function serveTelemetry(address: string, parts: TelemetryParts): Pr
   };
 }
 
-async function answer(method: string, url: string, response: ServerResponse, parts: TelemetryParts): Promise<void> {
+async function answer(
+  method: string,
+  url: string,
+  response: ServerResponse,
+  parts: TelemetryParts,
+): Promise<void> {
   if (method !== 'GET' && method !== 'HEAD') return end(response, 405, 'expected GET\n');
   switch (url.split('?', 1)[0]) {
     case '/livez':
       return end(response, 200, 'alive\n');
     case '/readyz': {
       const reasons = await parts.notReadyBecause();
-      return reasons.length === 0 ? end(response, 200, 'ready\n') : end(response, 503, `${reasons.join('\n')}\n`);
+      return reasons.length === 0
+        ? end(response, 200, 'ready\n')
+        : end(response, 503, `${reasons.join('\n')}\n`);
     }
     case '/metrics': {
       const { contentType, body } = await parts.metrics();

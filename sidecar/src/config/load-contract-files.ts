@@ -49,10 +49,16 @@ function withStandardServices(descriptorSet: Uint8Array, standard: Uint8Array): 
     }
   };
   const known = new Set(names(descriptorSet));
-  return names(standard).some((name) => known.has(name)) ? descriptorSet : Buffer.concat([descriptorSet, standard]);
+  return names(standard).some((name) => known.has(name))
+    ? descriptorSet
+    : Buffer.concat([descriptorSet, standard]);
 }
 
-async function readOr<T>(file: string, problems: string[], read: (file: string) => Promise<T>): Promise<T | null> {
+async function readOr<T>(
+  file: string,
+  problems: string[],
+  read: (file: string) => Promise<T>,
+): Promise<T | null> {
   try {
     return await read(file);
   } catch (error) {

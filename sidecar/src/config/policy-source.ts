@@ -1,6 +1,6 @@
-import { type DocumentProblem, formatProblem, type FileWatch, watchFiles } from '@gatehouse/documents';
-import type { Contract } from '@gatehouse/contracts';
 import { readFile } from 'node:fs/promises';
+import type { Contract } from '@gatehouse/contracts';
+import { type DocumentProblem, type FileWatch, formatProblem, watchFiles } from '@gatehouse/documents';
 import { compilePolicy, type Policy } from '../policy/index.ts';
 
 /** The policy in force, and what became of newer documents. */
@@ -33,7 +33,9 @@ export async function followPolicy(
   try {
     text = await readFile(file, 'utf8');
   } catch (error) {
-    return { problems: [`${file}: cannot be read: ${error instanceof Error ? error.message : String(error)}`] };
+    return {
+      problems: [`${file}: cannot be read: ${error instanceof Error ? error.message : String(error)}`],
+    };
   }
   const first = compilePolicy(text, { contract, fileName: file });
   if ('problems' in first) return { problems: lines(first.problems) };

@@ -13,7 +13,10 @@ const address = z
 
 const spiffeId = z
   .string()
-  .regex(/^spiffe:\/\/[a-z0-9._-]+\/[A-Za-z0-9._/-]+$/, 'expected a SPIFFE ID like spiffe://example.org/ns/prod/sa/inference');
+  .regex(
+    /^spiffe:\/\/[a-z0-9._-]+\/[A-Za-z0-9._/-]+$/,
+    'expected a SPIFFE ID like spiffe://example.org/ns/prod/sa/inference',
+  );
 
 const file = z.string().min(1, 'expected a path');
 
@@ -34,17 +37,27 @@ const identity = z.strictObject({
 
 const upstream = z.strictObject({
   /** What apps dial as `:authority`. */
-  name: z.string().regex(/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?$/, 'expected a name like inference or inference.prod:443'),
+  name: z
+    .string()
+    .regex(
+      /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?$/,
+      'expected a name like inference or inference.prod:443',
+    ),
   /** The SPIFFE ID that its certificate must show. */
   identity: spiffeId,
-  endpoints: z.array(address).min(1, 'expected at least one endpoint').max(1024, 'expected at most 1024 endpoints'),
+  endpoints: z
+    .array(address)
+    .min(1, 'expected at least one endpoint')
+    .max(1024, 'expected at most 1024 endpoints'),
 });
 
 const telemetry = z.strictObject({
   /** Probes and Prometheus metrics; nothing else. */
   listen: address,
   /** OTLP over gRPC, as `http://host:4317`. Without it no span leaves. */
-  otlpEndpoint: z.url({ protocol: /^https?$/, error: 'expected a URL like http://127.0.0.1:4317' }).optional(),
+  otlpEndpoint: z
+    .url({ protocol: /^https?$/, error: 'expected a URL like http://127.0.0.1:4317' })
+    .optional(),
   /** The share of traces begun here that are sampled. */
   sampleRatio: z.number().min(0, 'expected 0 to 1').max(1, 'expected 0 to 1').default(0.01),
 });
@@ -103,7 +116,10 @@ export const sidecarConfigSchema = z
       .prefault({}),
     telemetry,
     admin: z.strictObject({
-      listen: address.refine(isLocal, 'expected a Unix socket or a loopback address: the admin port has no authentication'),
+      listen: address.refine(
+        isLocal,
+        'expected a Unix socket or a loopback address: the admin port has no authentication',
+      ),
     }),
     limits: limits.prefault({}),
     log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
@@ -113,7 +129,11 @@ export const sidecarConfigSchema = z
       context.addIssue({ code: 'custom', path: [], message: 'expected inbound, egress or both' });
     }
     if (config.inbound && !config.policyFile) {
-      context.addIssue({ code: 'custom', path: ['policyFile'], message: 'expected a policy file: inbound calls are denied without one' });
+      context.addIssue({
+        code: 'custom',
+        path: ['policyFile'],
+        message: 'expected a policy file: inbound calls are denied without one',
+      });
     }
     if (config.egress && !isLocal(config.egress.listen)) {
       context.addIssue({
@@ -126,7 +146,12 @@ export const sidecarConfigSchema = z
     const seen = new Set<string>();
     config.upstreams.forEach(({ name }, index) => {
       if (seen.has(name)) {
-        context.addIssue({ code: 'custom', path: ['upstreams', index, 'name'], input: name, message: 'expected a name that no other upstream has' });
+        context.addIssue({
+          code: 'custom',
+          path: ['upstreams', index, 'name'],
+          input: name,
+          message: 'expected a name that no other upstream has',
+        });
       }
       seen.add(name);
     });

@@ -53,7 +53,8 @@ export async function listenOn(server: Server, address: string): Promise<string>
 export async function removeStaleSocket(path: string): Promise<void> {
   const found = await lstat(path).catch(() => null);
   if (found === null) return;
-  if (!found.isSocket()) throw new ListenError(`cannot listen on unix:${path}: a file that is no socket is there`);
+  if (!found.isSocket())
+    throw new ListenError(`cannot listen on unix:${path}: a file that is no socket is there`);
   if (await answers(path)) throw new ListenError(`cannot listen on unix:${path}: another process has it`);
   await unlink(path);
 }

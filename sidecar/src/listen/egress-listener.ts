@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
-import { ConnectionPeer } from '../path/connection-peer.ts';
 import type { IdentitySource } from '@gatehouse/identity';
+import { ConnectionPeer } from '../path/connection-peer.ts';
 import { listenOn } from './address.ts';
 import { type Connections, count } from './connections.ts';
 import type { InboundListener } from './inbound-listener.ts';
@@ -8,7 +8,11 @@ import type { InboundListener } from './inbound-listener.ts';
 /** Listens for the app beside us: plaintext HTTP/2 on a Unix socket or loopback, called with our own identity. */
 export async function listenEgress(
   address: string,
-  parts: { readonly identity: IdentitySource; readonly connections: Connections; readonly limits: { readonly connectionsMax: number } },
+  parts: {
+    readonly identity: IdentitySource;
+    readonly connections: Connections;
+    readonly limits: { readonly connectionsMax: number };
+  },
 ): Promise<InboundListener> {
   const { identity, connections, limits } = parts;
   const server = createServer({ noDelay: true }, (socket) => {

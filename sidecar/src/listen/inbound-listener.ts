@@ -34,7 +34,11 @@ export type InboundParts = {
  */
 export async function listenInbound(address: string, parts: InboundParts): Promise<InboundListener> {
   const { identity, limits, logger, connections } = parts;
-  const server = createServer({ ...serverTlsOptions(identity.current()), handshakeTimeout: limits.handshakeMsMax, noDelay: true });
+  const server = createServer({
+    ...serverTlsOptions(identity.current()),
+    handshakeTimeout: limits.handshakeMsMax,
+    noDelay: true,
+  });
   server.maxConnections = limits.connectionsMax;
   server.on('secureConnection', (socket) => admitPeer(socket, parts));
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
@@ -90,13 +94,18 @@ function sweepStale(parts: InboundParts): void {
   }
 }
 
-function noticeStale(connection: Connection, peer: ConnectionPeer, { connections, pipeline, logger }: InboundParts): void {
+function noticeStale(
+  connection: Connection,
+  peer: ConnectionPeer,
+  { connections, pipeline, logger }: InboundParts,
+): void {
   const reason = peer.staleness ?? 'EXPIRED';
   logger.info({ reason, identity: peer.spiffeId }, 'peer is no longer trusted, draining its connection');
   count(connections.counts.refusedPeers, `STALE_${reason}`);
   connection.shutdown();
   const cut = setTimeout(() => {
-    for (const passage of connections.callsOn(connection)) pipeline.refuse(passage, { kind: 'identity-stale', reason });
+    for (const passage of connections.callsOn(connection))
+      pipeline.refuse(passage, { kind: 'identity-stale', reason });
     connection.destroy(ErrorCode.NO_ERROR, 'identity no longer trusted');
   }, STALE_NOTICE_MS);
   cut.unref();

@@ -49,7 +49,8 @@ export function accept(
         if (field.name === 'grpc-encoding') call.encoding = field.value;
     }
   }
-  if (httpMethod !== 'POST') return { kind: 'not-grpc', httpStatus: 405, detail: `:method is ${httpMethod}, expected POST` };
+  if (httpMethod !== 'POST')
+    return { kind: 'not-grpc', httpStatus: 405, detail: `:method is ${httpMethod}, expected POST` };
   if (contentType !== 'application/grpc' && !GRPC_CONTENT_TYPE.test(contentType)) {
     return { kind: 'not-grpc', httpStatus: 415, detail: 'content-type is not application/grpc' };
   }
@@ -61,7 +62,11 @@ export function accept(
   if (timeout !== null) {
     const asked = parseGrpcTimeout(timeout);
     if (asked === null) {
-      return { kind: 'malformed', field: 'grpc-timeout', expected: 'up to 8 digits and one of H, M, S, m, u, n' };
+      return {
+        kind: 'malformed',
+        field: 'grpc-timeout',
+        expected: 'up to 8 digits and one of H, M, S, m, u, n',
+      };
     }
     timeoutMs = Math.min(asked, method.deadlineMsMax);
   }

@@ -1,5 +1,5 @@
-import type { TokenVerifier, VerifiedToken } from '../tokens/index.ts';
 import type { Policy } from '../policy/index.ts';
+import type { TokenVerifier, VerifiedToken } from '../tokens/index.ts';
 import type { Identified } from './2-identify.ts';
 import type { Refusal } from './refusal.ts';
 
@@ -21,11 +21,17 @@ export function authenticate(
   if (!wanted || call.authorization === null) return call as Authenticated;
   const match = BEARER.exec(call.authorization);
   if (match === null) {
-    return { kind: 'token', reason: 'TOKEN_MALFORMED', sentence: 'The authorization header is not `Bearer` and a token.' };
+    return {
+      kind: 'token',
+      reason: 'TOKEN_MALFORMED',
+      sentence: 'The authorization header is not `Bearer` and a token.',
+    };
   }
   const facts = { spiffeId: call.peer.spiffeId, thumbprint: call.peer.thumbprint };
   const verified = tokens.verify(match[1] as string, facts);
-  return verified instanceof Promise ? verified.then((result) => settle(call, result)) : settle(call, verified);
+  return verified instanceof Promise
+    ? verified.then((result) => settle(call, result))
+    : settle(call, verified);
 }
 
 type Verification = Awaited<ReturnType<TokenVerifier['verify']>>;

@@ -24,6 +24,7 @@ class Permit {
     this.ruleId = ruleId;
   }
 }
+
 export type { Permit };
 
 /** Egress adds nothing to what the upstream's own policy decides: the app may call whatever upstream is configured. */
@@ -53,9 +54,14 @@ function deny(call: Authenticated, decision: Extract<Decision, { allowed: false 
   const { reason } = decision;
   call.decision = { allowed: false, ruleId: decision.ruleId ?? '', reason, policyVersion: policy.version };
   call.permit = null;
-  const what = call.model === null ? call.path : `${call.path} with model ${JSON.stringify(call.model.slice(0, 128))}`;
+  const what =
+    call.model === null ? call.path : `${call.path} with model ${JSON.stringify(call.model.slice(0, 128))}`;
   if (reason === 'TOKEN_REQUIRED') {
-    return { kind: 'token', reason, sentence: `${call.identity} may call ${what} only with an end-user token (policy ${policy.version}).` };
+    return {
+      kind: 'token',
+      reason,
+      sentence: `${call.identity} may call ${what} only with an end-user token (policy ${policy.version}).`,
+    };
   }
   const sentence = `${call.identity} may not call ${what}: ${reasonText(decision)} (policy ${policy.version}).`;
   return { kind: 'denied', reason, sentence };

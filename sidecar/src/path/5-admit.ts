@@ -27,7 +27,12 @@ export class AdmissionControl {
   /** Takes a place, or refuses at once: a call that waits here would only be late. */
   admit(call: Permitted): Admitted | Refusal {
     if (this.#callsActive >= this.callsActiveMax) {
-      return { kind: 'overloaded', limit: 'callsActiveMax', max: this.callsActiveMax, retryDelayMs: RETRY_DELAY_MS };
+      return {
+        kind: 'overloaded',
+        limit: 'callsActiveMax',
+        max: this.callsActiveMax,
+        retryDelayMs: RETRY_DELAY_MS,
+      };
     }
     this.#callsActive += 1;
     call.admission = this.#admission;

@@ -1,5 +1,12 @@
 import type { Stream, StreamHandler } from '../http2/index.ts';
-import type { AppPool, Attempt, ConnectProblem, FailureCause, Outcome, Upstreams } from '../upstream/index.ts';
+import type {
+  AppPool,
+  Attempt,
+  ConnectProblem,
+  FailureCause,
+  Outcome,
+  Upstreams,
+} from '../upstream/index.ts';
 import type { Admitted } from './5-admit.ts';
 import type { Refusal } from './refusal.ts';
 

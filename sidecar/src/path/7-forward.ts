@@ -1,9 +1,17 @@
-import { ErrorCode, type Field, FieldKind, field, type Stream, type StreamHandler, type StreamReset } from '../http2/index.ts';
+import {
+  ErrorCode,
+  type Field,
+  FieldKind,
+  field,
+  type Stream,
+  type StreamHandler,
+  type StreamReset,
+} from '../http2/index.ts';
 import type { FailureCause } from '../upstream/index.ts';
 import type { Routed, Target } from './6-route.ts';
 import type { Clock } from './call.ts';
-import { formatGrpcTimeout } from './grpc-timeout.ts';
 import { GrpcStatus, parseGrpcStatus } from './grpc-status.ts';
+import { formatGrpcTimeout } from './grpc-timeout.ts';
 import { MessageScanner } from './message-scanner.ts';
 import type { Refusal } from './refusal.ts';
 import type { RequestBuffer } from './request-buffer.ts';
@@ -21,7 +29,12 @@ export interface ForwardOwner {
   reroute(reason: string): Target | Refusal;
 }
 
-export type ForwardLimits = { readonly connectMsMax: number; readonly attemptsMax: number; readonly retryBytesPerCallMax: number; readonly retryBytesMax: number };
+export type ForwardLimits = {
+  readonly connectMsMax: number;
+  readonly attemptsMax: number;
+  readonly retryBytesPerCallMax: number;
+  readonly retryBytesMax: number;
+};
 
 const SCHEMES = { inbound: field(':scheme', 'http'), egress: field(':scheme', 'https') } as const;
 /** How often a free stream may be taken away by another call before the upstream counts as full. */
@@ -93,7 +106,12 @@ export class Forwarding implements StreamHandler {
     if (this.#upstream !== null) {
       this.#onSentBytes(this.#upstream.sendData(chunk, start, end, endStream));
     } else if (!kept && end > start) {
-      this.#fail({ kind: 'overloaded', limit: 'retryBytesMax', max: this.#limits.retryBytesMax, retryDelayMs: BUFFER_RETRY_DELAY_MS });
+      this.#fail({
+        kind: 'overloaded',
+        limit: 'retryBytesMax',
+        max: this.#limits.retryBytesMax,
+        retryDelayMs: BUFFER_RETRY_DELAY_MS,
+      });
     }
   }
 
@@ -143,7 +161,8 @@ export class Forwarding implements StreamHandler {
       this.#fail(refusal);
     } else if (endStream) {
       const status = grpcStatusIn(fields);
-      if (status === GrpcStatus.UNAVAILABLE && this.#canRetry(false)) this.#retry('unavailable', 'UNAVAILABLE');
+      if (status === GrpcStatus.UNAVAILABLE && this.#canRetry(false))
+        this.#retry('unavailable', 'UNAVAILABLE');
       else this.#finish(fields, true);
     } else {
       this.#commit();
@@ -159,8 +178,17 @@ export class Forwarding implements StreamHandler {
       this.#target.settle('neutral');
       this.#fail(
         problem.kind === 'too-large'
-          ? { kind: 'message-too-large', side: 'response', bytes: problem.messageBytes, limitBytes: problem.limitBytes }
-          : { kind: 'upstream-malformed', cause: problem.kind === 'bad-flag' ? `compression flag ${problem.flag}` : 'more than one message' },
+          ? {
+              kind: 'message-too-large',
+              side: 'response',
+              bytes: problem.messageBytes,
+              limitBytes: problem.limitBytes,
+            }
+          : {
+              kind: 'upstream-malformed',
+              cause:
+                problem.kind === 'bad-flag' ? `compression flag ${problem.flag}` : 'more than one message',
+            },
       );
       return;
     }
@@ -329,7 +357,8 @@ function checkResponseHead(fields: readonly Field[]): Refusal | null {
     else if (each.kind === FieldKind.GRPC_STATUS) isGrpc = true;
   }
   if (httpStatus === '200' && isGrpc) return null;
-  if (httpStatus === '200') return { kind: 'upstream-malformed', cause: 'its content-type is not application/grpc' };
+  if (httpStatus === '200')
+    return { kind: 'upstream-malformed', cause: 'its content-type is not application/grpc' };
   return { kind: 'upstream-reset', status: httpToGrpcStatus(httpStatus), cause: `HTTP status ${httpStatus}` };
 }
 

@@ -1,7 +1,12 @@
 import { type Logger } from '@gatehouse/telemetry/logger';
 import { ATTRIBUTES, EVENTS, METHOD_OTHER, SERVER_ERROR_STATUSES } from '@gatehouse/telemetry/names';
 import type { SpanRecorder } from '@gatehouse/telemetry/span-recorder';
-import { formatTraceparent, type IdSource, isTraceSampled, parseTraceparent } from '@gatehouse/telemetry/trace-context';
+import {
+  formatTraceparent,
+  type IdSource,
+  isTraceSampled,
+  parseTraceparent,
+} from '@gatehouse/telemetry/trace-context';
 import type { Call, CallTrace, Clock } from './call.ts';
 import type { CallMetrics } from './call-metrics.ts';
 import type { DecisionLog } from './decision-log.ts';
@@ -65,7 +70,8 @@ export class Observer {
 
   /** Notes something on a sampled call's span. */
   event(call: Call, name: keyof typeof EVENTS, attributes: Record<string, string | number>): void {
-    if (call.trace?.recorded) call.trace.events.push({ name: EVENTS[name], timeMs: this.#with.clock(), attributes });
+    if (call.trace?.recorded)
+      call.trace.events.push({ name: EVENTS[name], timeMs: this.#with.clock(), attributes });
   }
 
   /** Keeps the decision. @returns its id */

@@ -1,5 +1,5 @@
-import type { Direction } from './call.ts';
 import { METHOD_OTHER } from '@gatehouse/telemetry/names';
+import type { Direction } from './call.ts';
 import { statusName } from './grpc-status.ts';
 
 /** Upper bounds in seconds: those that the semantic conventions advise for RPC durations. */
@@ -26,11 +26,17 @@ export class DurationHistogram {
 /** What is counted of one method, as arrays: a labelled counter's look-up costs more than the rest of a call's metrics. */
 class MethodMetrics {
   started = 0;
-  readonly byStatus: (DurationHistogram | undefined)[] = new Array<DurationHistogram | undefined>(STATUS_COUNT);
+  readonly byStatus: (DurationHistogram | undefined)[] = new Array<DurationHistogram | undefined>(
+    STATUS_COUNT,
+  );
 }
 
 /** One line of a metric. */
-export type CallSeries = { readonly method: string; readonly status: string; readonly durations: DurationHistogram };
+export type CallSeries = {
+  readonly method: string;
+  readonly status: string;
+  readonly durations: DurationHistogram;
+};
 
 /** Calls of one direction, by method and status. Methods are those of the contract, so their number is bounded. */
 export class CallMetrics {

@@ -71,5 +71,9 @@ export type CallTrace = TraceParent & {
   /** Whether this sidecar records a span for the call. */
   readonly recorded: boolean;
   /** What happened on the way, for a sampled call's span. */
-  readonly events: { readonly name: string; readonly timeMs: number; readonly attributes: Record<string, string | number> }[];
+  readonly events: {
+    readonly name: string;
+    readonly timeMs: number;
+    readonly attributes: Record<string, string | number>;
+  }[];
 };

@@ -23,7 +23,11 @@ export class ConnectionPeer {
     this.thumbprint = peer?.thumbprint ?? '';
     this.issuerKeyId = peer?.issuerKeyId ?? '';
     this.forwardedClientCert =
-      peer && field('x-forwarded-client-cert', `By=${own};Hash=${hexThumbprint(peer.thumbprint)};URI=${peer.spiffeId}`);
+      peer &&
+      field(
+        'x-forwarded-client-cert',
+        `By=${own};Hash=${hexThumbprint(peer.thumbprint)};URI=${peer.spiffeId}`,
+      );
   }
 
   /** The workload at the other end of an mTLS connection. @param own our own SPIFFE ID */

@@ -31,5 +31,7 @@ export function statusName(code: number): string {
 /** Reads `grpc-status`; what is not a code counts as UNKNOWN. */
 export function parseGrpcStatus(value: string): GrpcStatus {
   const code = Number(value);
-  return /^\d{1,2}$/.test(value) && code <= GrpcStatus.UNAUTHENTICATED ? (code as GrpcStatus) : GrpcStatus.UNKNOWN;
+  return /^\d{1,2}$/.test(value) && code <= GrpcStatus.UNAUTHENTICATED
+    ? (code as GrpcStatus)
+    : GrpcStatus.UNKNOWN;
 }

@@ -1,4 +1,11 @@
-const UNIT_MS: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 };
+const UNIT_MS: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1000,
+  m: 1,
+  u: 1e-3,
+  n: 1e-6,
+};
 const TIMEOUT = /^(\d{1,8})([HMSmun])$/;
 /** Eight digits are the most that the header takes. */
 const VALUE_MAX = 99_999_999;

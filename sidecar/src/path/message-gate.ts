@@ -1,6 +1,5 @@
 import { constants, gunzipSync, inflateSync } from 'node:zlib';
-import type { FieldReader, FieldValues } from '@gatehouse/contracts';
-import type { ContractMethod } from '@gatehouse/contracts';
+import type { ContractMethod, FieldReader, FieldValues } from '@gatehouse/contracts';
 import type { Refusal } from './refusal.ts';
 
 const HEAD_BYTES = 5;
@@ -21,10 +20,18 @@ export function firstMessageBytes(bytes: Buffer): number | null {
  */
 export function readMessage(framed: Buffer, method: ContractMethod, encoding: string): FieldValues | Refusal {
   const reader = method.requestFields as FieldReader;
-  const body = framed[0] === 1 ? inflate(framed.subarray(HEAD_BYTES), encoding, method.requestBytesMax) : framed;
+  const body =
+    framed[0] === 1 ? inflate(framed.subarray(HEAD_BYTES), encoding, method.requestBytesMax) : framed;
   if ('kind' in body) return body;
-  const values = body === framed ? reader.read(framed, HEAD_BYTES, framed.length) : reader.read(body, 0, body.length);
-  return 'malformed' in values ? { kind: 'malformed', field: 'message', expected: `protobuf of ${method.path}'s request (${values.malformed})` } : values;
+  const values =
+    body === framed ? reader.read(framed, HEAD_BYTES, framed.length) : reader.read(body, 0, body.length);
+  return 'malformed' in values
+    ? {
+        kind: 'malformed',
+        field: 'message',
+        expected: `protobuf of ${method.path}'s request (${values.malformed})`,
+      }
+    : values;
 }
 
 function inflate(compressed: Buffer, encoding: string, bytesMax: number): Buffer | Refusal {
@@ -36,10 +43,18 @@ function inflate(compressed: Buffer, encoding: string, bytesMax: number): Buffer
       case 'deflate':
         return inflateSync(compressed, { maxOutputLength, finishFlush: constants.Z_FINISH });
       default:
-        return { kind: 'malformed', field: 'grpc-encoding', expected: 'identity, gzip or deflate: policy has to read the message' };
+        return {
+          kind: 'malformed',
+          field: 'grpc-encoding',
+          expected: 'identity, gzip or deflate: policy has to read the message',
+        };
     }
   } catch {
-    return { kind: 'malformed', field: 'message', expected: `${encoding} of at most ${maxOutputLength} bytes inflated` };
+    return {
+      kind: 'malformed',
+      field: 'message',
+      expected: `${encoding} of at most ${maxOutputLength} bytes inflated`,
+    };
   }
 }
 

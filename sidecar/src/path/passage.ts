@@ -167,18 +167,31 @@ export class Passage implements StreamHandler, Expiring {
   #onRequestEnd(): void {
     this.#requestEnded = true;
     if (this.#gate !== null && this.#gate.heldBytes > 0) {
-      this.#owner.refuse(this, { kind: 'malformed', field: 'message', expected: 'whole messages up to the end' });
+      this.#owner.refuse(this, {
+        kind: 'malformed',
+        field: 'message',
+        expected: 'whole messages up to the end',
+      });
     } else if (this.#forwarding !== null) {
       this.#forwarding.sendRequest(NOTHING, 0, 0, true);
     } else if (this.#wantsFirst) {
-      this.#owner.refuse(this, { kind: 'malformed', field: 'message', expected: 'a whole message before the request ends' });
+      this.#owner.refuse(this, {
+        kind: 'malformed',
+        field: 'message',
+        expected: 'a whole message before the request ends',
+      });
     }
   }
 
   #hold(chunk: Buffer, start: number, end: number): void {
     if (end === start) return;
     if (!this.request.add(chunk, start, end)) {
-      this.#owner.refuse(this, { kind: 'overloaded', limit: 'heldBytesMax', max: this.request.limitBytes, retryDelayMs: 100 });
+      this.#owner.refuse(this, {
+        kind: 'overloaded',
+        limit: 'heldBytesMax',
+        max: this.request.limitBytes,
+        retryDelayMs: 100,
+      });
     } else if (this.#wantsFirst) {
       // A first message may be larger than the window; what is held of it is bounded by the method's size limit.
       this.#credit(end - start);
@@ -235,7 +248,12 @@ const NOTHING: Buffer = Buffer.alloc(0);
 function scanRefusal(problem: NonNullable<ReturnType<MessageScanner['scan']>>, call: Call): Refusal {
   switch (problem.kind) {
     case 'too-large':
-      return { kind: 'message-too-large', side: 'request', bytes: problem.messageBytes, limitBytes: problem.limitBytes };
+      return {
+        kind: 'message-too-large',
+        side: 'request',
+        bytes: problem.messageBytes,
+        limitBytes: problem.limitBytes,
+      };
     case 'bad-flag':
       return { kind: 'malformed', field: 'message framing', expected: 'a compression flag of 0 or 1' };
     case 'too-many':

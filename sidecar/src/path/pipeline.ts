@@ -7,7 +7,7 @@ import { type Accepted, accept } from './1-accept.ts';
 import { identify } from './2-identify.ts';
 import { type Authenticated, authenticate } from './3-authenticate.ts';
 import { authorise, type Permitted } from './4-authorise.ts';
-import { type Admitted, type AdmissionControl } from './5-admit.ts';
+import { type AdmissionControl, type Admitted } from './5-admit.ts';
 import { type Routed, routeEgress, routeInbound, type Target } from './6-route.ts';
 import { Forwarding, type ForwardLimits } from './7-forward.ts';
 import type { Observer } from './8-observe.ts';
@@ -18,7 +18,14 @@ import type { DeadlineWheel } from './deadline-wheel.ts';
 import { GrpcStatus } from './grpc-status.ts';
 import { readMessage } from './message-gate.ts';
 import { Passage, type PassageOwner } from './passage.ts';
-import { httpRefusalHead, type Refusal, refusalHead, refusalTrailers, type RefusalStatus, statusOf } from './refusal.ts';
+import {
+  httpRefusalHead,
+  type Refusal,
+  type RefusalStatus,
+  refusalHead,
+  refusalTrailers,
+  statusOf,
+} from './refusal.ts';
 import { RequestBuffer } from './request-buffer.ts';
 
 /** Everything that the stages work with. */
@@ -119,7 +126,8 @@ export class Pipeline implements PassageOwner {
       call.model = values.model ?? null;
       const permitted = this.#authorise(call, this.#parts.policy());
       if (isRefusal(permitted)) return permitted;
-      if (call.method.kind === 'client-streaming' || call.method.kind === 'bidi') passage.readEveryMessage(framed.length);
+      if (call.method.kind === 'client-streaming' || call.method.kind === 'bidi')
+        passage.readEveryMessage(framed.length);
       return passage.over ? null : this.#dispatch(passage, permitted);
     });
   }
@@ -173,7 +181,11 @@ export class Pipeline implements PassageOwner {
       reroute: (reason: string): Target | Refusal => {
         const routed = this.#route(passage.call as Admitted);
         if (isRefusal(routed)) return routed;
-        this.#parts.observer.event(passage.call, 'retry', { attempt: passage.call.attempts, reason, endpoint: passage.call.endpoint });
+        this.#parts.observer.event(passage.call, 'retry', {
+          attempt: passage.call.attempts,
+          reason,
+          endpoint: passage.call.endpoint,
+        });
         return routed.target;
       },
     };
@@ -203,7 +215,10 @@ export class Pipeline implements PassageOwner {
     const { clock, limits } = this.#parts;
     passage.forwarding?.expire();
     const early = passage.call.deadlineAtMs > clock();
-    this.refuse(passage, early ? { kind: 'first-message-late', limitMs: limits.firstMessageMsMax } : { kind: 'deadline' });
+    this.refuse(
+      passage,
+      early ? { kind: 'first-message-late', limitMs: limits.firstMessageMsMax } : { kind: 'deadline' },
+    );
   }
 
   /** The one end of every call: gives back what it took, and observes. */

@@ -12,9 +12,19 @@ export type Refusal =
   | { readonly kind: 'token'; readonly reason: string; readonly sentence: string }
   | { readonly kind: 'keys-unavailable'; readonly issuer: string }
   | { readonly kind: 'denied'; readonly reason: string; readonly sentence: string }
-  | { readonly kind: 'message-too-large'; readonly side: 'request' | 'response'; readonly bytes: number; readonly limitBytes: number }
+  | {
+      readonly kind: 'message-too-large';
+      readonly side: 'request' | 'response';
+      readonly bytes: number;
+      readonly limitBytes: number;
+    }
   | { readonly kind: 'first-message-late'; readonly limitMs: number }
-  | { readonly kind: 'overloaded'; readonly limit: string; readonly max: number; readonly retryDelayMs: number }
+  | {
+      readonly kind: 'overloaded';
+      readonly limit: string;
+      readonly max: number;
+      readonly retryDelayMs: number;
+    }
   | { readonly kind: 'unknown-upstream' }
   | { readonly kind: 'circuit-open'; readonly retryDelayMs: number }
   | { readonly kind: 'upstream-unreachable'; readonly cause: string }
@@ -43,10 +53,18 @@ export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
     case 'not-grpc':
       return plain(GrpcStatus.UNKNOWN, 'NOT_GRPC', `Not a gRPC request: ${refusal.detail}.`);
     case 'unknown-method':
-      return plain(GrpcStatus.UNIMPLEMENTED, 'UNKNOWN_METHOD', `The method ${clip(call.path)} is not in the contract.`);
+      return plain(
+        GrpcStatus.UNIMPLEMENTED,
+        'UNKNOWN_METHOD',
+        `The method ${clip(call.path)} is not in the contract.`,
+      );
     case 'malformed':
       return {
-        ...plain(GrpcStatus.INVALID_ARGUMENT, 'MALFORMED_REQUEST', `${refusal.field}: expected ${refusal.expected}.`),
+        ...plain(
+          GrpcStatus.INVALID_ARGUMENT,
+          'MALFORMED_REQUEST',
+          `${refusal.field}: expected ${refusal.expected}.`,
+        ),
         details: { badRequest: [{ field: refusal.field, description: `expected ${refusal.expected}` }] },
       };
     case 'identity-stale':
@@ -75,7 +93,14 @@ export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
           'MESSAGE_TOO_LARGE',
           `The ${refusal.side} message has ${refusal.bytes} bytes, more than the ${refusal.limitBytes} that ${call.path} allows.`,
         ),
-        details: { quotaFailure: [{ subject: call.path, description: `${refusal.side} messages of at most ${refusal.limitBytes} bytes` }] },
+        details: {
+          quotaFailure: [
+            {
+              subject: call.path,
+              description: `${refusal.side} messages of at most ${refusal.limitBytes} bytes`,
+            },
+          ],
+        },
       };
     case 'first-message-late':
       return plain(
@@ -85,7 +110,12 @@ export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
       );
     case 'overloaded':
       return {
-        ...retryable(GrpcStatus.RESOURCE_EXHAUSTED, 'OVERLOADED', `The limit ${refusal.limit} of ${refusal.max} is reached; try again later.`, refusal.retryDelayMs),
+        ...retryable(
+          GrpcStatus.RESOURCE_EXHAUSTED,
+          'OVERLOADED',
+          `The limit ${refusal.limit} of ${refusal.max} is reached; try again later.`,
+          refusal.retryDelayMs,
+        ),
         details: {
           quotaFailure: [{ subject: refusal.limit, description: `at most ${refusal.max}` }],
           retryDelayMs: refusal.retryDelayMs,
@@ -104,12 +134,24 @@ export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
 
 type Failure = Extract<
   Refusal,
-  { kind: 'circuit-open' | 'upstream-unreachable' | 'upstream-reset' | 'upstream-malformed' | 'deadline' | 'draining' | 'bug' }
+  {
+    kind:
+      | 'circuit-open'
+      | 'upstream-unreachable'
+      | 'upstream-reset'
+      | 'upstream-malformed'
+      | 'deadline'
+      | 'draining'
+      | 'bug';
+  }
 >;
 
 /** What went wrong behind policy. */
 function failureOf(call: Call, refusal: Failure): RefusalStatus {
-  const at = call.direction === 'inbound' ? 'the app' : `upstream ${call.upstream} at ${call.endpoint || 'no endpoint'}`;
+  const at =
+    call.direction === 'inbound'
+      ? 'the app'
+      : `upstream ${call.upstream} at ${call.endpoint || 'no endpoint'}`;
   switch (refusal.kind) {
     case 'circuit-open':
       return retryable(
@@ -119,15 +161,36 @@ function failureOf(call: Call, refusal: Failure): RefusalStatus {
         refusal.retryDelayMs,
       );
     case 'upstream-unreachable':
-      return plain(GrpcStatus.UNAVAILABLE, 'UPSTREAM_UNREACHABLE', `${capital(at)} cannot be reached: ${clip(refusal.cause)}.`);
+      return plain(
+        GrpcStatus.UNAVAILABLE,
+        'UPSTREAM_UNREACHABLE',
+        `${capital(at)} cannot be reached: ${clip(refusal.cause)}.`,
+      );
     case 'upstream-reset':
-      return plain(refusal.status, 'UPSTREAM_RESET', `${capital(at)} ended the call early: ${clip(refusal.cause)}.`);
+      return plain(
+        refusal.status,
+        'UPSTREAM_RESET',
+        `${capital(at)} ended the call early: ${clip(refusal.cause)}.`,
+      );
     case 'upstream-malformed':
-      return plain(GrpcStatus.INTERNAL, 'UPSTREAM_MALFORMED', `${capital(at)} answered with something that is not gRPC: ${clip(refusal.cause)}.`);
+      return plain(
+        GrpcStatus.INTERNAL,
+        'UPSTREAM_MALFORMED',
+        `${capital(at)} answered with something that is not gRPC: ${clip(refusal.cause)}.`,
+      );
     case 'deadline':
-      return plain(GrpcStatus.DEADLINE_EXCEEDED, 'DEADLINE_EXCEEDED', `The deadline passed before ${at} had answered.`);
+      return plain(
+        GrpcStatus.DEADLINE_EXCEEDED,
+        'DEADLINE_EXCEEDED',
+        `The deadline passed before ${at} had answered.`,
+      );
     case 'draining':
-      return retryable(GrpcStatus.UNAVAILABLE, 'DRAINING', 'This sidecar is shutting down; connect again.', 0);
+      return retryable(
+        GrpcStatus.UNAVAILABLE,
+        'DRAINING',
+        'This sidecar is shutting down; connect again.',
+        0,
+      );
     case 'bug':
       return plain(GrpcStatus.INTERNAL, 'INTERNAL', 'The sidecar failed; its log says why.');
   }
@@ -142,7 +205,9 @@ function retryable(code: GrpcStatus, reason: string, message: string, retryDelay
 }
 
 const HEAD: readonly Field[] = [field(':status', '200'), field('content-type', 'application/grpc')];
-const STATUS_FIELDS: readonly Field[] = Array.from({ length: 17 }, (_, code) => field('grpc-status', String(code)));
+const STATUS_FIELDS: readonly Field[] = Array.from({ length: 17 }, (_, code) =>
+  field('grpc-status', String(code)),
+);
 
 /** A trailers-only response (gRPC over HTTP/2, "Responses") for a call whose head was not answered yet. */
 export function refusalHead(status: RefusalStatus, metadata: Record<string, string>): Field[] {

@@ -53,14 +53,21 @@ const tests: Step = {
       await new Promise<void>((resolve, reject) => {
         const child = spawn(
           process.execPath,
-          ['node_modules/vitest/vitest.mjs', 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${reportFile}`],
+          [
+            'node_modules/vitest/vitest.mjs',
+            'run',
+            '--reporter=default',
+            '--reporter=json',
+            `--outputFile.json=${reportFile}`,
+          ],
           { cwd: root, stdio: 'inherit' },
         );
         child.on('error', reject);
         child.on('close', () => resolve());
       });
       const report = JSON.parse(await readFile(reportFile, 'utf8')) as VitestReport;
-      const brokenFiles = report.success || report.numFailedTests > 0 ? 0 : Math.max(1, report.numFailedTestSuites);
+      const brokenFiles =
+        report.success || report.numFailedTests > 0 ? 0 : Math.max(1, report.numFailedTestSuites);
       return {
         passed: report.numPassedTests,
         failed: report.numFailedTests + brokenFiles + (report.numPassedTests === 0 ? 1 : 0),
