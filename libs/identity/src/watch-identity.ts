@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { followFiles } from './follow-files.ts';
+import { watchFiles } from '@gatehouse/documents/watch-files';
 import type { Identity, IdentityMaterial, IdentityProblem } from './identity.ts';
 import { makeIdentity } from './identity.ts';
 
@@ -17,9 +17,8 @@ export type IdentityOptions = {
   readonly onChange?: (identity: Identity) => void;
   /** A new set was refused, once per content; the last good one stays. */
   readonly onError?: (problem: IdentityProblem) => void;
-  /** Quiet time after a file event before the files are read. Default 100, from 0. */
+  /** As in WatchOptions. */
   readonly settleMs?: number;
-  /** How often the files are read without an event, for file systems that give none. Default 10,000. */
   readonly pollMs?: number;
 };
 
@@ -29,9 +28,6 @@ export type IdentitySource = {
   subscribe(listener: (identity: Identity) => void): () => void;
   close(): void;
 };
-
-const SETTLE_MS = 100;
-const POLL_MS = 10_000;
 
 /**
  * Reads an identity from files and follows them: written in place, renamed over, or swapped as a whole by the
@@ -55,56 +51,37 @@ export async function watchIdentity(
 }
 
 function follow(options: IdentityOptions, first: Identity, material: IdentityMaterial): IdentitySource {
-  const { trustDomain, clock, settleMs = SETTLE_MS, pollMs = POLL_MS } = options;
+  const { trustDomain, clock, settleMs, pollMs } = options;
   const listeners = new Set<(identity: Identity) => void>();
   let identity = first;
-  let taken = contentOf(material);
-  let refused = '';
-  let loading: Promise<void> | null = null;
-  let again = false;
-  let closed = false;
 
-  const take = (read: ReadResult): void => {
-    const content = 'problem' in read ? read.problem.detail : contentOf(read.material);
-    if (content === taken || content === refused) {
-      refused = content === taken ? '' : refused;
-      return;
-    }
-    const made =
-      'problem' in read
-        ? read
-        : makeIdentity(read.material, { trustDomain, nowMs: clock(), generation: identity.generation + 1 });
+  const take = ([certificatePem = '', keyPem = '', bundlePem = '']: readonly string[]): void => {
+    const isSame =
+      certificatePem === identity.certificatePem &&
+      keyPem === identity.keyPem &&
+      bundlePem === identity.bundle.pem;
+    if (isSame) return;
+    const made = makeIdentity(
+      { certificatePem, keyPem, bundlePem },
+      { trustDomain, nowMs: clock(), generation: identity.generation + 1 },
+    );
     if ('problem' in made) {
-      refused = content;
       options.onError?.(made.problem);
       return;
     }
     identity = made.identity;
-    taken = content;
-    refused = '';
     options.onChange?.(identity);
     for (const listener of listeners) {
       listener(identity);
     }
   };
-  const load = async (): Promise<void> => {
-    do {
-      again = false;
-      const read = await readMaterial(options);
-      if (!closed) {
-        take(read);
-      }
-    } while (again && !closed);
-    loading = null;
-  };
-  const onQuiet = (): void => {
-    again = loading !== null;
-    loading ??= load();
-  };
 
-  const stop = followFiles([options.certificateFile, options.keyFile, options.bundleFile], onQuiet, {
-    settleMs,
-    pollMs,
+  const files = [options.certificateFile, options.keyFile, options.bundleFile];
+  const watched = watchFiles(files, [material.certificatePem, material.keyPem, material.bundlePem], {
+    ...(settleMs === undefined ? {} : { settleMs }),
+    ...(pollMs === undefined ? {} : { pollMs }),
+    onChange: take,
+    onError: (error) => options.onError?.({ code: 'FILE_UNREADABLE', detail: error.message }),
   });
   return {
     current: () => identity,
@@ -113,9 +90,8 @@ function follow(options: IdentityOptions, first: Identity, material: IdentityMat
       return () => listeners.delete(listener);
     },
     close: () => {
-      closed = true;
       listeners.clear();
-      stop();
+      watched.close();
     },
   };
 }
@@ -134,8 +110,4 @@ async function readMaterial(options: IdentityOptions): Promise<ReadResult> {
     const detail = error instanceof Error ? error.message : 'unreadable';
     return { problem: { code: 'FILE_UNREADABLE', detail } };
   }
-}
-
-function contentOf({ certificatePem, keyPem, bundlePem }: IdentityMaterial): string {
-  return `${certificatePem}\0${keyPem}\0${bundlePem}`;
 }

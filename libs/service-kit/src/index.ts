@@ -6,7 +6,6 @@ export {
   type OutgoingCall,
 } from './egress-channel.ts';
 export {
-  type ErrorDetails,
   fromServiceError,
   invalidArgument,
   RpcError,

@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import type { StatusDetails } from '@gatehouse/contracts';
 import {
   type ExecuteRequest,
   type ExecuteResponse,
   OrchestrationServiceClient,
   type StreamExecuteResponse,
 } from '@gatehouse/contracts/orchestration';
-import { type ErrorDetails, egressChannel, readErrorDetails, startService } from '@gatehouse/service-kit';
+import { egressChannel, readErrorDetails, startService } from '@gatehouse/service-kit';
 import { createLogger } from '@gatehouse/telemetry';
 import { type CallOptions, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { graphDocumentReader } from '../src/graph/document.ts';
@@ -19,7 +20,7 @@ export const readGraphDocument = graphDocumentReader(
 );
 
 /** A call that did not end with OK. */
-export interface Refusal extends ErrorDetails {
+export interface Refusal extends StatusDetails {
   readonly code: number;
   readonly message: string;
 }
