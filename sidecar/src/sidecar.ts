@@ -63,6 +63,9 @@ type Foundations = {
   readonly held: ByteBudget;
 };
 
+/** A stalled reader may hold one stream's window of a connection that others share, so that one is wide. */
+const UPSTREAM_SETTINGS: ConnectionSettings = { ...defaultSettings, connectionWindowBytes: 16 * 1024 * 1024 };
+
 /** One direction: its listener's connections, the path they lead to, and what is counted of it. */
 type Side = {
   readonly direction: Direction;
@@ -174,7 +177,7 @@ async function layFoundations(config: SidecarConfig, clock: Clock, logger: Logge
     }),
     upstreams: createUpstreams(config.upstreams, {
       identity: watched.source,
-      settings: defaultSettings,
+      settings: UPSTREAM_SETTINGS,
       clock,
       random: Math.random,
       onBreakerChange: (upstream, endpoint, change) =>
@@ -205,7 +208,7 @@ function openAppPool(address: string, { config, clock }: Foundations): AppPool {
   return createAppPool({
     address,
     connectionsMax: config.limits.appConnectionsMax,
-    settings: defaultSettings,
+    settings: UPSTREAM_SETTINGS,
     clock,
     random: Math.random,
   });

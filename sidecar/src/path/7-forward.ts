@@ -33,7 +33,6 @@ export type ForwardLimits = {
   readonly connectMsMax: number;
   readonly attemptsMax: number;
   readonly retryBytesPerCallMax: number;
-  readonly retryBytesMax: number;
 };
 
 const SCHEMES = { inbound: field(':scheme', 'http'), egress: field(':scheme', 'https') } as const;
@@ -108,8 +107,8 @@ export class Forwarding implements StreamHandler {
     } else if (!kept && end > start) {
       this.#fail({
         kind: 'overloaded',
-        limit: 'retryBytesMax',
-        max: this.#limits.retryBytesMax,
+        limit: 'heldBytesMax',
+        max: this.#request.limitBytes,
         retryDelayMs: BUFFER_RETRY_DELAY_MS,
       });
     }
@@ -213,7 +212,9 @@ export class Forwarding implements StreamHandler {
       this.#retry(cause, reset.detail);
       return;
     }
-    const caused = reset.code === ErrorCode.CANCEL || reset.code === ErrorCode.NO_ERROR;
+    // A peer's own CANCEL or NO_ERROR says nothing bad of it; a connection that ends under a call does.
+    const caused =
+      reset.origin === 'peer' && (reset.code === ErrorCode.CANCEL || reset.code === ErrorCode.NO_ERROR);
     if (caused) this.#target.settle('neutral');
     else this.#target.settle('failure', cause);
     const status = reset.origin === 'peer' ? resetToGrpcStatus(reset.code) : GrpcStatus.UNAVAILABLE;

@@ -20,6 +20,7 @@ export class DeadlineWheel {
   readonly #clock: Clock;
   readonly #slots: Set<Expiring>[] = Array.from({ length: SLOTS }, () => new Set());
   #timer: NodeJS.Timeout | null = null;
+  /** The first tick that the next turn looks at. */
   #tick = 0;
   #size = 0;
 
@@ -39,6 +40,8 @@ export class DeadlineWheel {
     }
     const slot = this.#slotOf(item);
     if (slot.has(item)) return;
+    // A call that waited for a token may come with a deadline that has passed, in a slot that no turn would soon see.
+    this.#tick = Math.min(this.#tick, Math.floor(item.deadlineAtMs / TICK_MS));
     slot.add(item);
     this.#size += 1;
   }
@@ -58,6 +61,7 @@ export class DeadlineWheel {
     const nowTick = Math.floor(nowMs / TICK_MS);
     // After a long pause one full turn sees every slot.
     const from = Math.max(this.#tick, nowTick - SLOTS + 1);
+    this.#tick = nowTick;
     for (let tick = from; tick <= nowTick; tick++) {
       for (const item of this.#slots[tick % SLOTS] as Set<Expiring>) {
         if (item.deadlineAtMs > nowMs) continue;
@@ -65,7 +69,6 @@ export class DeadlineWheel {
         item.onDeadline();
       }
     }
-    this.#tick = nowTick;
     this.#stopWhenEmpty();
   }
 

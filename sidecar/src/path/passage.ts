@@ -83,6 +83,7 @@ export class Passage implements StreamHandler, Expiring {
       this.#credit(this.request.bytes);
       this.#checkFirst();
     }
+    if (this.#wantsFirst && this.#requestEnded) this.#owner.refuse(this, NO_MESSAGE);
   }
 
   /** From now on every message is shown to the owner before it is sent on. */
@@ -126,7 +127,8 @@ export class Passage implements StreamHandler, Expiring {
       if (endStream && !this.#over) this.#onRequestEnd();
     } else if (!this.#over) {
       // gRPC clients send no trailers; where one does, they end the request and are not passed on.
-      this.#onRequestEnd();
+      if (this.#endsWhole) this.#onRequestEnd();
+      else this.#owner.refuse(this, TRUNCATED);
     }
   }
 
@@ -138,6 +140,8 @@ export class Passage implements StreamHandler, Expiring {
     const problem = this.#scanner?.scan(chunk, start, end) ?? null;
     if (problem !== null) {
       this.#owner.refuse(this, scanRefusal(problem, this.call));
+    } else if (endStream && !this.#endsWhole) {
+      this.#owner.refuse(this, TRUNCATED);
     } else if (this.#gate !== null) {
       this.#onGatedData(chunk, start, end, endStream);
     } else if (this.#forwarding !== null) {
@@ -164,23 +168,14 @@ export class Passage implements StreamHandler, Expiring {
     if (!this.#over) this.#owner.expired(this);
   }
 
+  get #endsWhole(): boolean {
+    return this.#scanner?.atBoundary ?? true;
+  }
+
   #onRequestEnd(): void {
     this.#requestEnded = true;
-    if (this.#gate !== null && this.#gate.heldBytes > 0) {
-      this.#owner.refuse(this, {
-        kind: 'malformed',
-        field: 'message',
-        expected: 'whole messages up to the end',
-      });
-    } else if (this.#forwarding !== null) {
-      this.#forwarding.sendRequest(NOTHING, 0, 0, true);
-    } else if (this.#wantsFirst) {
-      this.#owner.refuse(this, {
-        kind: 'malformed',
-        field: 'message',
-        expected: 'a whole message before the request ends',
-      });
-    }
+    if (this.#forwarding !== null) this.#forwarding.sendRequest(NOTHING, 0, 0, true);
+    else if (this.#wantsFirst) this.#owner.refuse(this, NO_MESSAGE);
   }
 
   #hold(chunk: Buffer, start: number, end: number): void {
@@ -244,6 +239,8 @@ export class Passage implements StreamHandler, Expiring {
 }
 
 const NOTHING: Buffer = Buffer.alloc(0);
+const NO_MESSAGE: Refusal = { kind: 'malformed', field: 'message', expected: 'a message before the request ends' };
+const TRUNCATED: Refusal = { kind: 'malformed', field: 'message framing', expected: 'whole messages up to the end of the request' };
 
 function scanRefusal(problem: NonNullable<ReturnType<MessageScanner['scan']>>, call: Call): Refusal {
   switch (problem.kind) {
