@@ -15,7 +15,7 @@ type Required<T> = { readonly [K in keyof T]-?: NonNullable<T[K]> };
 type Request = Required<EchoRequest>;
 
 /** What the server saw. */
-export type EchoCounts = { started: number; ended: number; cancelled: number };
+export type EchoCounts = { started: number; ended: number; cancelled: number; answers: number };
 
 export type EchoServer = {
   readonly address: string;
@@ -38,7 +38,7 @@ export async function startEchoServer({
   name = 'echo',
   exit = () => {},
 }: EchoOptions): Promise<EchoServer> {
-  const counts: EchoCounts = { started: 0, ended: 0, cancelled: 0 };
+  const counts: EchoCounts = { started: 0, ended: 0, cancelled: 0, answers: 0 };
   const server = new Server({
     'grpc.max_receive_message_length': 64 * 1024 * 1024,
     'grpc.max_send_message_length': -1,
@@ -175,6 +175,7 @@ class EchoHandlers {
   }
 
   #response(metadata: Metadata, receivedBytes: number, text: string, answerBytes: number): EchoResponse {
+    this.#counts.answers += 1;
     return {
       text,
       receivedBytes,
