@@ -76,8 +76,8 @@ function eventWriter(screen: Screen): (event: StreamExecuteResponse['event']) =>
       case 'completed': {
         endLine();
         const { inputTokens = 0, outputTokens = 0 } = event.value.usage ?? {};
-        for (const [name, value] of Object.entries(event.value.outputs)) {
-          screen.line(`  ${colors.bold(name)}: ${outputText(value)}`);
+        for (const { index, passage, score } of citationsOf(event.value.outputs)) {
+          screen.line(`  cites [${index}] ${passage} ${colors.dim(`(${score.toFixed(2)})`)}`);
         }
         screen.line(colors.dim(`  ${inputTokens} tokens in, ${outputTokens} out`));
         return;
@@ -88,6 +88,9 @@ function eventWriter(screen: Screen): (event: StreamExecuteResponse['event']) =>
   };
 }
 
-function outputText(value: unknown): string {
-  return typeof value === 'string' ? value.trim().replaceAll('\n', '\n  ') : JSON.stringify(value);
+type Citation = { readonly index: number; readonly passage: string; readonly score: number };
+
+function citationsOf(outputs: Readonly<Record<string, unknown>>): readonly Citation[] {
+  const { citations } = outputs;
+  return Array.isArray(citations) ? (citations as readonly Citation[]) : [];
 }
