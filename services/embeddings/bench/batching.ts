@@ -13,6 +13,8 @@ import { MODEL, modelFiles } from '../test/model-files.ts';
 const textCount = 256;
 const rounds = 3;
 const readyMsMax = 30_000;
+/** A tick of /proc, as Linux counts for programs. */
+const tickMs = 10;
 const words =
   'the quick settlement of a payment between two european banks was delayed every morning before markets opened'.split(
     ' ',
@@ -54,27 +56,30 @@ async function bench(client: EmbeddingsServiceClient, pid: number): Promise<void
     concurrent256: () => Promise.all(texts.map((text) => embed([text]))),
     oneCall: () => embed(texts),
   };
+  /** Of the service, which says more than the clock where other processes compute too. */
+  const cpuMs = async () => {
+    const [user, system] =
+      (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1]?.split(' ').slice(11, 13) ?? [];
+    return (Number(user) + Number(system)) * tickMs;
+  };
   const residentMb = async () =>
     Number(/VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1] ?? Number.NaN) / 1024;
   const afterLoadMb = await residentMb();
   const tokens = await embed(texts);
-  const best: Record<string, number> = {};
+  const best: Record<string, { ms: number; cpuMs: number }> = {};
   for (let round = 0; round < rounds; round += 1) {
     for (const [name, way] of Object.entries(ways)) {
-      const begunMs = performance.now();
+      const [begunMs, begunCpuMs] = [performance.now(), await cpuMs()];
       await way();
-      best[name] = Math.min(best[name] ?? Number.POSITIVE_INFINITY, performance.now() - begunMs);
+      const took = { ms: performance.now() - begunMs, cpuMs: (await cpuMs()) - begunCpuMs };
+      const known = best[name] ?? took;
+      best[name] = { ms: Math.min(known.ms, took.ms), cpuMs: Math.min(known.cpuMs, took.cpuMs) };
     }
   }
-  const baseline = best['oneByOne'] ?? Number.NaN;
-  for (const [way, ms] of Object.entries(best)) {
-    print({
-      way,
-      texts: textCount,
-      tokens,
-      ms: Math.round(ms),
-      timesAsFast: Number((baseline / ms).toFixed(2)),
-    });
+  const baseline = best['oneByOne']?.ms ?? Number.NaN;
+  for (const [way, { ms, cpuMs: cpu }] of Object.entries(best)) {
+    const timesAsFast = Number((baseline / ms).toFixed(2));
+    print({ way, texts: textCount, tokens, ms: Math.round(ms), cpuMs: Math.round(cpu), timesAsFast });
   }
   print({
     residentMb: { afterLoad: Math.round(afterLoadMb), afterRuns: Math.round(await residentMb()), max: 350 },
