@@ -132,7 +132,7 @@ function typed(schema: JsonObject, path: string, child: ReadChild): JsonObject {
   if (type === 'array') return arraySchema(schema, path, child);
   if (schema['format'] !== undefined) {
     const plain = schema['minLength'] === undefined && schema['maxLength'] === undefined;
-    if (!plain || !formats.includes(String(schema['format']))) {
+    if (!plain || !formats.includes(schema['format'] as string)) {
       throw new Unsupported(
         `${at(path)} may have a format of ${formats.join(', ')} only, without length limits`,
       );

@@ -1,7 +1,6 @@
 import { access, constants, open } from 'node:fs/promises';
 import { invalidArgument, RpcError } from '@gatehouse/service-kit';
 import { StartFailure } from '@gatehouse/service-kit/main';
-import { status } from '@grpc/grpc-js';
 import type { LlamaConfig } from '../../config.ts';
 import { AdmissionQueue } from '../admission-queue.ts';
 import type { Engine, GenerationEvent, GenerationInput, GenerationRequest, ModelInfo } from '../engine.ts';
@@ -126,7 +125,10 @@ export class LlamaEngine implements Engine {
     try {
       for await (const answer of answers.values({ preventCancel: true })) {
         if (answer instanceof RpcError) throw answer;
-        if (answer.kind === 'ended') return void (yield completed(answer.outcome, signal));
+        if (answer.kind === 'ended') {
+          yield completed(answer.outcome, signal);
+          return;
+        }
         if (!signal.aborted && (answer.kind === 'started' || answer.kind === 'delta')) yield answer;
       }
     } finally {
