@@ -52,6 +52,8 @@ function permit(call: Authenticated, facts: DecisionFacts): Permitted {
 
 function deny(call: Authenticated, decision: Extract<Decision, { allowed: false }>, policy: Policy): Refusal {
   const { reason } = decision;
+  // A SPIFFE ID may have 2048 bytes; the details carry it whole.
+  const who = call.identity.length > 256 ? `${call.identity.slice(0, 256)}…` : call.identity;
   call.decision = { allowed: false, ruleId: decision.ruleId ?? '', reason, policyVersion: policy.version };
   call.permit = null;
   const what =
@@ -60,10 +62,10 @@ function deny(call: Authenticated, decision: Extract<Decision, { allowed: false 
     return {
       kind: 'token',
       reason,
-      sentence: `${call.identity} may call ${what} only with an end-user token (policy ${policy.version}).`,
+      sentence: `${who} may call ${what} only with an end-user token (policy ${policy.version}).`,
     };
   }
-  const sentence = `${call.identity} may not call ${what}: ${reasonText(decision)} (policy ${policy.version}).`;
+  const sentence = `${who} may not call ${what}: ${reasonText(decision)} (policy ${policy.version}).`;
   return { kind: 'denied', reason, sentence };
 }
 

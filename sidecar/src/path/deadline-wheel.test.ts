@@ -33,28 +33,35 @@ function addAll(wheel: DeadlineWheel, inMs: readonly number[]): Waiting[] {
 
 test('thousands of deadlines over several turns are each called once, none early and none later than two ticks', () => {
   fc.assert(
-    fc.property(fc.array(fc.double({ min: 0, max: 25_000, noNaN: true }), { minLength: 200, maxLength: 400 }), (inMs) => {
-      const wheel = new DeadlineWheel(clock);
-      const items = addAll(wheel, inMs);
-      expect(wheel.size).toBe(items.length);
-      vi.advanceTimersByTime(25_000 + 2 * TICK_MS);
-      for (const { deadlineAtMs, calledAtMs } of items) {
-        expect(calledAtMs).toHaveLength(1);
-        expect(calledAtMs[0]).toBeGreaterThanOrEqual(deadlineAtMs);
-        expect((calledAtMs[0] ?? 0) - deadlineAtMs).toBeLessThanOrEqual(2 * TICK_MS);
-      }
-      expect(wheel.size).toBe(0);
-    }),
+    fc.property(
+      fc.array(fc.double({ min: 0, max: 25_000, noNaN: true }), { minLength: 200, maxLength: 400 }),
+      (inMs) => {
+        const wheel = new DeadlineWheel(clock);
+        const items = addAll(wheel, inMs);
+        expect(wheel.size).toBe(items.length);
+        vi.advanceTimersByTime(25_000 + 2 * TICK_MS);
+        for (const { deadlineAtMs, calledAtMs } of items) {
+          expect(calledAtMs).toHaveLength(1);
+          expect(calledAtMs[0]).toBeGreaterThanOrEqual(deadlineAtMs);
+          expect((calledAtMs[0] ?? 0) - deadlineAtMs).toBeLessThanOrEqual(2 * TICK_MS);
+        }
+        expect(wheel.size).toBe(0);
+      },
+    ),
     { numRuns: 10 },
   );
 });
 
 test('one that is removed is never called, and the rest are', () => {
   const wheel = new DeadlineWheel(clock);
-  const items = addAll(wheel, Array.from({ length: 500 }, (_, i) => i * 7));
+  const items = addAll(
+    wheel,
+    Array.from({ length: 500 }, (_, i) => i * 7),
+  );
   for (const [index, item] of items.entries()) if (index % 3 === 0) wheel.remove(item);
   vi.advanceTimersByTime(5_000);
-  for (const [index, { calledAtMs }] of items.entries()) expect(calledAtMs).toHaveLength(index % 3 === 0 ? 0 : 1);
+  for (const [index, { calledAtMs }] of items.entries())
+    expect(calledAtMs).toHaveLength(index % 3 === 0 ? 0 : 1);
 });
 
 test('the timer runs only while a deadline is waited for', () => {

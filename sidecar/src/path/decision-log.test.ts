@@ -8,7 +8,12 @@ function decided(name: string, allowed: boolean): Call {
   call.path = `/a.B/${name}`;
   call.identity = 'spiffe://example.org/caller';
   call.model = 'small-1';
-  call.decision = { allowed, ruleId: allowed ? 'r1' : '', reason: allowed ? '' : 'NO_MATCHING_RULE', policyVersion: 'v1@abc' };
+  call.decision = {
+    allowed,
+    ruleId: allowed ? 'r1' : '',
+    reason: allowed ? '' : 'NO_MATCHING_RULE',
+    policyVersion: 'v1@abc',
+  };
   return call;
 }
 

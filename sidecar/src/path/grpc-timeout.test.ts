@@ -16,12 +16,26 @@ test.each([
   expect(parseGrpcTimeout(text)).toBeCloseTo(ms, 9);
 });
 
-test.each(['', '1', 'm', '1 m', ' 1m', '1m ', '-1m', '+1m', '1.5S', '1ms', '1s', '1h', '123456789m', '0x1m', '１m', '1m\n'])(
-  '%j is malformed',
-  (text) => {
-    expect(parseGrpcTimeout(text)).toBeNull();
-  },
-);
+test.each([
+  '',
+  '1',
+  'm',
+  '1 m',
+  ' 1m',
+  '1m ',
+  '-1m',
+  '+1m',
+  '1.5S',
+  '1ms',
+  '1s',
+  '1h',
+  '123456789m',
+  '0x1m',
+  '１m',
+  '1m\n',
+])('%j is malformed', (text) => {
+  expect(parseGrpcTimeout(text)).toBeNull();
+});
 
 test('a time that is left is written so that it is read as no shorter and at most 1 ms longer', () => {
   fc.assert(

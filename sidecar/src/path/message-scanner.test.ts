@@ -27,16 +27,30 @@ function scanInPieces(bytes: Buffer, sizes: readonly number[], messagesMax: numb
   return { problem, messages: scanner.messages };
 }
 
-const lengths = fc.array(fc.record({ flag: fc.constantFrom(0, 0, 0, 1, 1, 2, 255), length: fc.nat(LIMIT_BYTES + 3) }), { maxLength: 12 });
+const lengths = fc.array(
+  fc.record({ flag: fc.constantFrom(0, 0, 0, 1, 1, 2, 255), length: fc.nat(LIMIT_BYTES + 3) }),
+  { maxLength: 12 },
+);
 
 test('any way of cutting the bytes gives the same count and the same problem', () => {
   fc.assert(
-    fc.property(lengths, fc.array(fc.nat(40), { maxLength: 60 }), fc.constantFrom(1, 3, Number.POSITIVE_INFINITY), (heads, sizes, messagesMax) => {
-      const bytes = Buffer.concat(heads.map(({ flag, length }) => framed(flag, length)));
-      const whole = scanInPieces(bytes, [bytes.length], messagesMax);
-      expect(scanInPieces(bytes, sizes, messagesMax)).toEqual(whole);
-      expect(scanInPieces(bytes, Array.from(bytes, () => 1), messagesMax)).toEqual(whole);
-    }),
+    fc.property(
+      lengths,
+      fc.array(fc.nat(40), { maxLength: 60 }),
+      fc.constantFrom(1, 3, Number.POSITIVE_INFINITY),
+      (heads, sizes, messagesMax) => {
+        const bytes = Buffer.concat(heads.map(({ flag, length }) => framed(flag, length)));
+        const whole = scanInPieces(bytes, [bytes.length], messagesMax);
+        expect(scanInPieces(bytes, sizes, messagesMax)).toEqual(whole);
+        expect(
+          scanInPieces(
+            bytes,
+            Array.from(bytes, () => 1),
+            messagesMax,
+          ),
+        ).toEqual(whole);
+      },
+    ),
   );
 });
 
@@ -44,7 +58,11 @@ test('the first message that breaks a rule is the one that is reported', () => {
   fc.assert(
     fc.property(lengths, (heads) => {
       const bad = heads.findIndex(({ flag, length }) => flag > 1 || length > LIMIT_BYTES);
-      const { problem, messages } = scanInPieces(Buffer.concat(heads.map(({ flag, length }) => framed(flag, length))), [], Number.POSITIVE_INFINITY);
+      const { problem, messages } = scanInPieces(
+        Buffer.concat(heads.map(({ flag, length }) => framed(flag, length))),
+        [],
+        Number.POSITIVE_INFINITY,
+      );
       expect(messages).toBe(bad < 0 ? heads.length : bad + 1);
       expect(problem === null).toBe(bad < 0);
     }),

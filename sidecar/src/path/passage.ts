@@ -239,8 +239,16 @@ export class Passage implements StreamHandler, Expiring {
 }
 
 const NOTHING: Buffer = Buffer.alloc(0);
-const NO_MESSAGE: Refusal = { kind: 'malformed', field: 'message', expected: 'a message before the request ends' };
-const TRUNCATED: Refusal = { kind: 'malformed', field: 'message framing', expected: 'whole messages up to the end of the request' };
+const NO_MESSAGE: Refusal = {
+  kind: 'malformed',
+  field: 'message',
+  expected: 'a message before the request ends',
+};
+const TRUNCATED: Refusal = {
+  kind: 'malformed',
+  field: 'message framing',
+  expected: 'whole messages up to the end of the request',
+};
 
 function scanRefusal(problem: NonNullable<ReturnType<MessageScanner['scan']>>, call: Call): Refusal {
   switch (problem.kind) {

@@ -44,7 +44,7 @@ export type RefusalStatus = {
   readonly details: StatusDetails;
 };
 
-/** grpc-message and the details together stay under this. */
+/** The google.rpc.Status of a refusal, before base64; a larger one is left out, because peers bound their header lists. */
 const DETAILS_BYTES_MAX = 4096;
 
 /** Maps a refusal to its gRPC status. Exhaustive: a new kind does not compile without a status of its own. */
@@ -91,12 +91,12 @@ export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
         ...plain(
           GrpcStatus.RESOURCE_EXHAUSTED,
           'MESSAGE_TOO_LARGE',
-          `The ${refusal.side} message has ${refusal.bytes} bytes, more than the ${refusal.limitBytes} that ${call.path} allows.`,
+          `The ${refusal.side} message has ${refusal.bytes} bytes, more than the ${refusal.limitBytes} that ${clip(call.path)} allows.`,
         ),
         details: {
           quotaFailure: [
             {
-              subject: call.path,
+              subject: clip(call.path),
               description: `${refusal.side} messages of at most ${refusal.limitBytes} bytes`,
             },
           ],

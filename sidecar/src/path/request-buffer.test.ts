@@ -17,7 +17,11 @@ test('a budget gives as much as it has and no more, and again what was given bac
 test('buffers that add, cut and clear in any order hold exactly what the budget counts, and leave nothing', () => {
   const step = fc.oneof(
     fc.record({ do: fc.constant('add' as const), which: fc.nat(2), bytes: fc.nat(30) }),
-    fc.record({ do: fc.constantFrom('cut' as const, 'clear' as const, 'join' as const), which: fc.nat(2), bytes: fc.nat(40) }),
+    fc.record({
+      do: fc.constantFrom('cut' as const, 'clear' as const, 'join' as const),
+      which: fc.nat(2),
+      bytes: fc.nat(40),
+    }),
   );
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
@@ -28,7 +32,10 @@ test('buffers that add, cut and clear in any order hold exactly what the budget 
         if (what === 'add') buffer.add(Buffer.alloc(bytes + 4), 2, bytes + 2);
         else if (what === 'cut') buffer.cut(bytes);
         else buffer[what]();
-        const held = buffers.reduce((sum, each) => sum + each.chunks.reduce((all, chunk) => all + chunk.length, 0), 0);
+        const held = buffers.reduce(
+          (sum, each) => sum + each.chunks.reduce((all, chunk) => all + chunk.length, 0),
+          0,
+        );
         expect(budget.usedBytes).toBe(held);
         expect(held).toBeLessThanOrEqual(100);
       }
