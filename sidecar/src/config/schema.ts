@@ -3,13 +3,20 @@ import { z } from 'zod';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
+const ADDRESS = /^(unix:\/.+|(\[[0-9a-f:]+\]|[A-Za-z0-9.-]+):\d{1,5})$/;
+const ADDRESS_FORM = 'expected an address like unix:/run/app.sock or 127.0.0.1:8443';
+/** `sun_path` takes 107 bytes. */
+const SOCKET_PATH_BYTES_MAX = 100;
+const PORT_MAX = 65_535;
+
 /** `unix:/abs/path.sock` or `host:port`; port 0 asks the system for a free one. */
 const address = z
   .string()
-  .regex(
-    /^(unix:\/.{1,100}|(\[[0-9a-f:]+\]|[A-Za-z0-9.-]+):\d{1,5})$/,
-    'expected an address like unix:/run/app.sock (at most 100 bytes of path) or 127.0.0.1:8443',
-  );
+  .regex(ADDRESS, { error: ADDRESS_FORM, abort: true })
+  .refine(isInRange, `expected at most ${SOCKET_PATH_BYTES_MAX} bytes of path, or a port up to ${PORT_MAX}`);
+
+/** Checks between keys run although a key has a problem of its own, so that all problems show at once. */
+const ALWAYS = { when: ({ value }: { value: unknown }) => typeof value === 'object' && value !== null };
 
 const spiffeId = z
   .string()
@@ -73,12 +80,10 @@ const limits = z.strictObject({
   handshakeMsMax: bounded(100, 60_000, 5000),
   /** How long a call waits for its first message where policy has to read it. */
   firstMessageMsMax: bounded(10, 60_000, 5000),
-  /** Bytes of messages held for policy, over all calls. */
+  /** Request bytes held for policy or for another try, over all calls. */
   heldBytesMax: bounded(64 * KIB, 1024 * MIB, 64 * MIB),
   /** Request bytes kept of one call so that it can be tried again. */
   retryBytesPerCallMax: bounded(0, 16 * MIB, 64 * KIB),
-  /** Likewise, over all calls. */
-  retryBytesMax: bounded(0, 1024 * MIB, 32 * MIB),
   /** Tries of one call, the first included. */
   attemptsMax: bounded(1, 10, 3),
   /** How long a call waits for a connection to its upstream. */
@@ -102,7 +107,11 @@ export const sidecarConfigSchema = z
     /** mTLS towards the network, plaintext towards the app. */
     inbound: z.strictObject({ listen: address, app: address }).optional(),
     /** Plaintext from the app, mTLS towards upstreams. */
-    egress: z.strictObject({ listen: address }).optional(),
+    egress: z
+      .strictObject({
+        listen: localAddress('whoever reaches it calls with this identity'),
+      })
+      .optional(),
     upstreams: z.array(upstream).max(1024, 'expected at most 1024 upstreams').default([]),
     /** The policy document; required with `inbound`. */
     policyFile: file.optional(),
@@ -115,37 +124,32 @@ export const sidecarConfigSchema = z
       })
       .prefault({}),
     telemetry,
-    admin: z.strictObject({
-      listen: address.refine(
-        isLocal,
-        'expected a Unix socket or a loopback address: the admin port has no authentication',
-      ),
-    }),
+    admin: z.strictObject({ listen: localAddress('the admin port has no authentication') }),
     limits: limits.prefault({}),
     log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),
   })
   .superRefine((config, context) => {
     if (!config.inbound && !config.egress) {
-      context.addIssue({ code: 'custom', path: [], message: 'expected inbound, egress or both' });
+      context.addIssue({
+        code: 'custom',
+        path: [],
+        input: undefined,
+        message: 'expected inbound, egress or both',
+      });
     }
     if (config.inbound && !config.policyFile) {
       context.addIssue({
         code: 'custom',
         path: ['policyFile'],
+        input: config.policyFile,
         message: 'expected a policy file: inbound calls are denied without one',
       });
     }
-    if (config.egress && !isLocal(config.egress.listen)) {
-      context.addIssue({
-        code: 'custom',
-        path: ['egress', 'listen'],
-        input: config.egress.listen,
-        message: 'expected a Unix socket or a loopback address: whoever reaches it calls with this identity',
-      });
-    }
-    const seen = new Set<string>();
-    config.upstreams.forEach(({ name }, index) => {
-      if (seen.has(name)) {
+    const seen = new Set<unknown>();
+    const upstreams: unknown[] = Array.isArray(config.upstreams) ? config.upstreams : [];
+    upstreams.forEach((each, index) => {
+      const { name } = (each ?? {}) as { name?: unknown };
+      if (name !== undefined && seen.has(name)) {
         context.addIssue({
           code: 'custom',
           path: ['upstreams', index, 'name'],
@@ -155,13 +159,22 @@ export const sidecarConfigSchema = z
       }
       seen.add(name);
     });
-  });
+  }, ALWAYS);
 
 export type SidecarConfig = z.output<typeof sidecarConfigSchema>;
 export type SidecarLimits = SidecarConfig['limits'];
 
-function isLocal(at: string): boolean {
-  return /^(unix:|127\.|localhost:|\[::1\]:)/.test(at);
+function isInRange(at: string): boolean {
+  return at.startsWith('unix:')
+    ? Buffer.byteLength(at.slice('unix:'.length)) <= SOCKET_PATH_BYTES_MAX
+    : Number(at.slice(at.lastIndexOf(':') + 1)) <= PORT_MAX;
+}
+
+function localAddress(because: string) {
+  return address.refine(
+    (at) => /^(unix:|127\.\d+\.\d+\.\d+:|localhost:|\[::1\]:)/.test(at),
+    `expected a Unix socket or a loopback address: ${because}`,
+  );
 }
 
 /** The schema of the file, for editors (JSON Schema 2020-12). */
