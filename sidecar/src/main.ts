@@ -14,10 +14,17 @@ function fail(lines: readonly string[]): never {
   process.exit(1);
 }
 
+function readArguments(): string {
+  try {
+    const { values } = parseArgs({ options: { config: { type: 'string' } } });
+    return values.config ?? fail(['expected --config FILE']);
+  } catch (error) {
+    return fail([(error as Error).message]);
+  }
+}
+
 async function readConfig() {
-  const { values } = parseArgs({ options: { config: { type: 'string' } } });
-  if (values.config === undefined) return fail(['expected --config FILE']);
-  const file = values.config;
+  const file = readArguments();
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) =>
     fail([`${file} cannot be read: ${error.message}`]),
   );

@@ -1,5 +1,3 @@
-import { chmod, mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
 import {
   AdminServiceService,
   type Circuit,
@@ -10,7 +8,7 @@ import {
   type GetConfigResponse,
 } from '@gatehouse/contracts/admin';
 import { type handleUnaryCall, Server, ServerCredentials, status } from '@grpc/grpc-js';
-import { removeStaleSocket } from '../listen/address.ts';
+import { clearSocketPath, ListenError, shareSocket } from '../listen/address.ts';
 import type { DecisionLog, LoggedDecision } from '../path/decision-log.ts';
 import { explainPolicy, type Policy } from '../policy/index.ts';
 import type { EndpointView, UpstreamView } from '../upstream/index.ts';
@@ -27,7 +25,6 @@ export type AdminServer = { readonly address: string; close(): void };
 
 const DECISIONS_DEFAULT = 100;
 const DECISIONS_MAX = 1000;
-const SOCKET_MODE = 0o660;
 
 /** gatehouse.admin.v1.AdminService on a Unix socket or loopback. It reads and changes nothing. */
 export async function serveAdmin(address: string, parts: AdminParts): Promise<AdminServer> {
@@ -50,16 +47,13 @@ export async function serveAdmin(address: string, parts: AdminParts): Promise<Ad
     explain: unary((request: ExplainRequest) => explain(request, parts.policy())),
   });
   const path = address.startsWith('unix:') ? address.slice('unix:'.length) : null;
-  if (path !== null) {
-    await mkdir(dirname(path), { recursive: true });
-    await removeStaleSocket(path);
-  }
+  if (path !== null) await clearSocketPath(path);
   const port = await new Promise<number>((resolve, reject) => {
     server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
-      error ? reject(error) : resolve(bound),
+      error ? reject(new ListenError(`cannot listen on ${address}: ${error.message}`)) : resolve(bound),
     );
   });
-  if (path !== null) await chmod(path, SOCKET_MODE);
+  if (path !== null) await shareSocket(path);
   return {
     address: path === null ? address.replace(/:\d+$/, `:${port}`) : address,
     close: () => server.forceShutdown(),

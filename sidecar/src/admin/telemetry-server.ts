@@ -40,7 +40,10 @@ async function answer(
   response: ServerResponse,
   parts: TelemetryParts,
 ): Promise<void> {
-  if (method !== 'GET' && method !== 'HEAD') return end(response, 405, 'expected GET\n');
+  if (method !== 'GET' && method !== 'HEAD') {
+    response.setHeader('allow', 'GET, HEAD');
+    return end(response, 405, 'expected GET\n');
+  }
   switch (url.split('?', 1)[0]) {
     case '/livez':
       return end(response, 200, 'alive\n');

@@ -26,10 +26,7 @@ export function listenOptions(address: string): ListenOptions {
  */
 export async function listenOn(server: Server, address: string): Promise<string> {
   const options = listenOptions(address);
-  if (options.path !== undefined) {
-    await mkdir(dirname(options.path), { recursive: true });
-    await removeStaleSocket(options.path);
-  }
+  if (options.path !== undefined) await clearSocketPath(options.path);
   await new Promise<void>((resolve, reject) => {
     const onError = (error: NodeJS.ErrnoException): void => {
       const why = error.code === 'EADDRINUSE' ? 'another process has it' : error.message;
@@ -42,32 +39,45 @@ export async function listenOn(server: Server, address: string): Promise<string>
     });
   });
   if (options.path !== undefined) {
-    await chmod(options.path, SOCKET_MODE);
+    await shareSocket(options.path);
     return address;
   }
   const bound = server.address();
   return typeof bound === 'object' && bound !== null ? address.replace(/:\d+$/, `:${bound.port}`) : address;
 }
 
-/** @throws ListenError when the path is taken */
-export async function removeStaleSocket(path: string): Promise<void> {
+/**
+ * Makes the folder of a socket, and room for it where a process that has ended left one.
+ * @throws ListenError when the path is taken or can't be had
+ */
+export async function clearSocketPath(path: string): Promise<void> {
+  const refuse = (why: string): never => {
+    throw new ListenError(`cannot listen on unix:${path}: ${why}`);
+  };
+  const orRefuse = (error: Error): never => refuse(error.message);
+  await mkdir(dirname(path), { recursive: true }).catch(orRefuse);
   const found = await lstat(path).catch(() => null);
   if (found === null) return;
-  if (!found.isSocket())
-    throw new ListenError(`cannot listen on unix:${path}: a file that is no socket is there`);
-  if (await answers(path)) throw new ListenError(`cannot listen on unix:${path}: another process has it`);
-  await unlink(path);
+  if (!found.isSocket()) refuse('a file that is no socket is there');
+  if (await isInUse(path)) refuse('another process has it');
+  await unlink(path).catch(orRefuse);
 }
 
-function answers(path: string): Promise<boolean> {
+/** Lets the group of the process connect to the socket, and nobody else. */
+export async function shareSocket(path: string): Promise<void> {
+  await chmod(path, SOCKET_MODE);
+}
+
+/** Only a refused connection proves that nobody listens: one that we may not open, or that hangs, has an owner. */
+function isInUse(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
-    const done = (answered: boolean): void => {
+    const done = (inUse: boolean): void => {
       socket.destroy();
-      resolve(answered);
+      resolve(inUse);
     };
-    socket.setTimeout(PROBE_MS_MAX, () => done(true)); // Connecting hangs when a live owner's backlog is full.
+    socket.setTimeout(PROBE_MS_MAX, () => done(true));
     socket.once('connect', () => done(true));
-    socket.once('error', () => done(false));
+    socket.once('error', (error: NodeJS.ErrnoException) => done(error.code !== 'ECONNREFUSED'));
   });
 }

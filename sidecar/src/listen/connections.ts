@@ -23,6 +23,7 @@ export class Connections {
   readonly #pipeline: Pipeline;
   readonly #settings: ConnectionSettings;
   readonly #open = new Set<Connection>();
+  #draining = false;
   readonly #onClosed: (close: ConnectionClose) => void;
 
   constructor(pipeline: Pipeline, settings: ConnectionSettings, onClosed: (close: ConnectionClose) => void) {
@@ -52,6 +53,8 @@ export class Connections {
     );
     connection.context = peer;
     this.#open.add(connection);
+    // Its handshake was under way when the listener closed.
+    if (this.#draining) connection.shutdown();
   }
 
   /** Calls in progress on one connection. */
@@ -61,6 +64,7 @@ export class Connections {
 
   /** Tells every peer to open no more streams; resolves when all connections have closed. */
   async drain(): Promise<void> {
+    this.#draining = true;
     for (const connection of this.#open) connection.shutdown();
     while (this.#open.size > 0) await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
   }
