@@ -20,7 +20,7 @@ export const readGraphDocument = graphDocumentReader(
 );
 
 /** A call that did not end with OK. */
-export interface Refusal extends StatusDetails {
+interface Refusal extends StatusDetails {
   readonly code: number;
   readonly message: string;
 }
@@ -34,7 +34,7 @@ export interface Orchestration {
   close(): Promise<void>;
 }
 
-export interface ExecuteOptions {
+interface ExecuteOptions {
   readonly outputs?: Record<string, string>;
   readonly inputs?: Record<string, Json>;
   readonly call?: CallOptions;

@@ -40,7 +40,7 @@ export type GenerateScript = (
   call: SeenCall,
   say: (text: string) => Promise<void>,
 ) => Promise<FinishReason | Partial<StatusObject> | 'silent'>;
-export type EmbedScript = (call: SeenCall) => Promise<Partial<StatusObject> | undefined>;
+type EmbedScript = (call: SeenCall) => Promise<Partial<StatusObject> | undefined>;
 
 export interface ScriptedModels {
   readonly address: string;
@@ -52,7 +52,7 @@ export interface ScriptedModels {
   close(): void;
 }
 
-export interface Scripts {
+interface Scripts {
   readonly generate?: Record<string, GenerateScript>;
   readonly embed?: Record<string, EmbedScript>;
 }

@@ -72,7 +72,7 @@ function requestFor(action: GenerateAction, scope: Scope, { execution, model }: 
     temperature: action.temperature,
     topP: undefined,
     seed: action.seed,
-    stop: [],
+    stop: [...action.stop],
     jsonSchema: action.schema?.text ?? '',
     priority: 0,
   };

@@ -12,7 +12,7 @@ import { Graph } from '@gatehouse/contracts/orchestration';
 import { parseDocument } from 'yaml';
 import type { Violation } from './validation.ts';
 
-export type ReadGraphDocument =
+type ReadGraphDocument =
   | { readonly ok: true; readonly graph: Graph }
   | { readonly ok: false; readonly violations: readonly Violation[] };
 

@@ -57,6 +57,7 @@ export interface GenerateAction {
   readonly maxTokens: number | undefined;
   readonly temperature: number | undefined;
   readonly seed: number | undefined;
+  readonly stop: readonly string[];
   /** Undefined: free text. */
   readonly schema: { readonly text: string; readonly type: Type } | undefined;
 }

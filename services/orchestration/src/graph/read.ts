@@ -151,6 +151,7 @@ function readGenerate(
     maxTokens: node.maxTokens,
     temperature: node.temperature,
     seed: node.seed,
+    stop: node.stop,
     schema: schema && { text: node.jsonSchema, type: schema.ok ? schema.value : { kind: 'any' } },
   };
 }
