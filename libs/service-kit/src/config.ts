@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { parseDocument } from 'yaml';
+import { formatProblem, readDocument } from '@gatehouse/documents';
 import { z } from 'zod';
 import { StartFailure } from './start-failure.ts';
 
@@ -37,43 +37,14 @@ export type CommonConfig = z.infer<typeof commonConfig>;
  * Parses a service's YAML into a frozen configuration.
  * @throws StartFailure that names every wrong key with its value and the expected form
  */
-export function parseServiceConfig<Schema extends z.ZodType<CommonConfig>>(
-  schema: Schema,
+export function parseServiceConfig<Config extends CommonConfig>(
+  schema: z.ZodType<Config>,
   yamlText: string,
   fileName: string,
-): z.infer<Schema> {
-  const document = parseDocument(yamlText);
-  if (document.errors.length > 0) {
-    const problems = document.errors.map(({ message }) => `  ${message.split('\n', 1)[0]}`);
-    throw new StartFailure(`${fileName} is not YAML:\n${problems.join('\n')}`);
-  }
-  const value: unknown = document.toJS();
-  const result = schema.safeParse(value);
-  if (!result.success) {
-    const problems = result.error.issues.flatMap((issue) => describe(issue, value));
-    throw new StartFailure(`${fileName} is not a valid configuration:\n${problems.join('\n')}`);
-  }
-  return deepFreeze(result.data);
-}
-
-function describe(issue: z.core.$ZodIssue, root: unknown): string[] {
-  if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => `  ${keyPath([...issue.path, key])}: there is no such key`);
-  }
-  const value = issue.path.reduce<unknown>(
-    (at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key],
-    root,
-  );
-  const given = value === undefined ? 'missing' : JSON.stringify(value);
-  return [
-    `  ${keyPath(issue.path) || '(whole file)'}: ${given}, ${issue.message.replace(/^Invalid [a-z]+: /, '')}`,
-  ];
-}
-
-function keyPath(path: readonly PropertyKey[]): string {
-  return path
-    .map((key, at) => (typeof key === 'number' ? `[${key}]` : `${at > 0 ? '.' : ''}${String(key)}`))
-    .join('');
+): Config {
+  const read = readDocument(schema, yamlText, fileName);
+  if ('problems' in read) throw new StartFailure(read.problems.map(formatProblem).join('\n'));
+  return deepFreeze(read.value);
 }
 
 function isLocalAddress(address: string): boolean {

@@ -11,8 +11,8 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
-import { type Contract, type MethodContract, messageTooLarge } from './contract.ts';
 import { RpcError, toStatus } from './errors.ts';
+import { messageTooLarge, type ServedContract, type ServedMethod } from './served-contract.ts';
 
 /** What a handler knows about the call it answers. */
 export interface CallContext {
@@ -61,7 +61,7 @@ export function defineService<Definition extends ServiceDefinition>(
 }
 
 export interface EdgeOptions {
-  readonly contract: Contract;
+  readonly contract: ServedContract;
   readonly log: Logger;
   readonly now: () => number;
   /** Aborted when calls in flight have to end. */
@@ -110,7 +110,7 @@ class Method {
   readonly #generated: GeneratedMethod;
   readonly #handler: AnyHandler;
   readonly #options: EdgeOptions;
-  readonly #contract: MethodContract;
+  readonly #contract: ServedMethod;
 
   constructor(generated: GeneratedMethod, handler: AnyHandler, options: EdgeOptions) {
     this.#generated = generated;

@@ -29,23 +29,21 @@ export interface ServiceParts {
   close(): Promise<void>;
 }
 
-export interface ProgramOptions<Schema extends z.ZodType<CommonConfig>> {
+export interface ProgramOptions<Config extends CommonConfig> {
   /** The service's configuration: `commonConfig.extend({…})`. */
-  readonly schema: Schema;
+  readonly schema: z.ZodType<Config>;
   /**
    * Imports the rest of the program, which answers. It is imported late because tracing patches grpc-js while that
    * is being imported: nothing that `main.ts` imports itself may import grpc-js.
    */
-  readonly load: () => Promise<{ start(config: z.infer<Schema>, deps: StartDeps): Promise<ServiceParts> }>;
+  readonly load: () => Promise<{ start(config: Config, deps: StartDeps): Promise<ServiceParts> }>;
 }
 
 /**
  * The whole life of a service process, for `main.ts` alone: `--config FILE.yaml`, tracing, the server, a drain on
  * SIGTERM and SIGINT (at once on the second), exit code 0. A StartFailure is printed and ends it with exit code 1.
  */
-export async function runMain<Schema extends z.ZodType<CommonConfig>>(
-  options: ProgramOptions<Schema>,
-): Promise<void> {
+export async function runMain<Config extends CommonConfig>(options: ProgramOptions<Config>): Promise<void> {
   try {
     await run(options);
   } catch (error) {
@@ -55,10 +53,7 @@ export async function runMain<Schema extends z.ZodType<CommonConfig>>(
   }
 }
 
-async function run<Schema extends z.ZodType<CommonConfig>>({
-  schema,
-  load,
-}: ProgramOptions<Schema>): Promise<void> {
+async function run<Config extends CommonConfig>({ schema, load }: ProgramOptions<Config>): Promise<void> {
   const config = parseServiceConfig(schema, ...(await readConfigFile()));
   const log = createLogger({ name: config.name, level: config.log.level });
   const telemetry = await startTelemetry({

@@ -5,8 +5,8 @@ import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
 import { bind } from './address.ts';
 import type { CommonConfig } from './config.ts';
-import { type Contract, loadContract } from './contract.ts';
 import { edge, type Service } from './edge.ts';
+import { loadServedContract, type ServedContract } from './served-contract.ts';
 
 /** Calls that one connection may have open at a time; a sidecar spreads its callers over several connections. */
 const concurrentStreamsMax = 1000;
@@ -40,7 +40,7 @@ export interface RunningServer {
  */
 export async function startService(options: ServerOptions): Promise<RunningServer> {
   const { config, services, log, now } = options;
-  const contract = loadContract();
+  const contract = loadServedContract();
   const names = services.map(serviceName);
   const stopping = new AbortController();
   const inFlight = new InFlight();
@@ -86,7 +86,7 @@ export async function startService(options: ServerOptions): Promise<RunningServe
 }
 
 /** grpc-js has one message limit per server, so it gets the largest; the edge applies each method's own. */
-function serverOptions(services: readonly Service[], contract: Contract) {
+function serverOptions(services: readonly Service[], contract: ServedContract) {
   const methods = services.flatMap(({ definition }) => Object.values(definition));
   const limits = methods.map(({ path }) => contract.method(path));
   return {
@@ -98,7 +98,7 @@ function serverOptions(services: readonly Service[], contract: Contract) {
 }
 
 /** The descriptors are given as they are, custom options included, instead of what protobufjs makes of them. */
-function reflection(contract: Contract, services: string[]): ReflectionService {
+function reflection(contract: ServedContract, services: string[]): ReflectionService {
   const files = {
     format: 'Protocol Buffer 3 DescriptorProto',
     type: {},

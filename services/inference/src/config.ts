@@ -27,7 +27,7 @@ const llamaModel = z.strictObject({
    */
   threadsMax: z.int().min(1).max(256).optional(),
   /** How the context is kept. q8_0 takes half the memory of f16, at the same speed on the CPUs that were measured. */
-  kvCacheType: z.enum(['f16', 'q8_0']).default('f16'),
+  kvCacheType: z.enum(['f16', 'q8_0']).default('q8_0'),
 });
 
 const openAiModel = z.strictObject({

@@ -1,34 +1,17 @@
 import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import {
-  createFileRegistry,
-  type DescField,
-  type DescMessage,
-  type DescMethod,
-  type FileRegistry,
-  fromBinary,
-  getOption,
-  ScalarType,
-  toBinary,
-  toJson,
-} from '@bufbuild/protobuf';
+import { type DescField, type DescMessage, fromBinary, ScalarType, toBinary } from '@bufbuild/protobuf';
 import { pathToString } from '@bufbuild/protobuf/reflect';
 import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
-import {
-  FileDescriptorProtoSchema,
-  type FileDescriptorSet,
-  FileDescriptorSetSchema,
-} from '@bufbuild/protobuf/wkt';
+import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { createValidator, type Validator } from '@bufbuild/protovalidate';
+import { type Contract, loadContract } from '@gatehouse/contracts';
 import { status } from '@grpc/grpc-js';
 import { invalidArgument, RpcError } from './errors.ts';
 
-/** The message size of a method whose contract names none, in bytes (gRPC's own default). */
-const messageBytesDefault = 4 * 1024 * 1024;
-
 /** What the contract says about one method, ready to be applied to raw messages. */
-export interface MethodContract {
+export interface ServedMethod {
   /** Full name with a leading slash, as in `:path`. */
   readonly path: string;
   readonly requestBytesMax: number;
@@ -38,39 +21,44 @@ export interface MethodContract {
 }
 
 /** The descriptor set that every service and sidecar shares. */
-export interface Contract {
+export interface ServedContract {
   /** Throws for a path that the contract does not have: that is a bug of the caller. */
-  method(path: string): MethodContract;
+  method(path: string): ServedMethod;
   /** Serialized FileDescriptorProtos, imports included, for server reflection. */
   readonly files: readonly Buffer[];
 }
 
 /** Reads the descriptor set that comes with @gatehouse/contracts. */
-export function loadContract(): Contract {
-  const bytes = readFileSync(fileURLToPath(import.meta.resolve('@gatehouse/contracts/descriptors.binpb')));
-  const set: FileDescriptorSet = fromBinary(FileDescriptorSetSchema, bytes);
-  const registry = createFileRegistry(set);
-  const validator = createValidator({ registry });
+export function loadServedContract(): ServedContract {
+  const descriptorSet = readFileSync(
+    fileURLToPath(import.meta.resolve('@gatehouse/contracts/descriptors.binpb')),
+  );
+  const loaded = loadContract({ descriptorSet });
+  if ('problems' in loaded) throw new Error(`the contract is broken: ${loaded.problems.join('; ')}`);
+  const { contract } = loaded;
+  const validator = createValidator({ registry: contract.registry });
   return {
-    method: (path) => methodContract(path, registry, validator),
-    files: set.file.map((file) => Buffer.from(toBinary(FileDescriptorProtoSchema, file))),
+    method: (path) => servedMethod(path, contract, validator),
+    files: [...contract.registry.files].map(({ proto }) =>
+      Buffer.from(toBinary(FileDescriptorProtoSchema, proto)),
+    ),
   };
 }
 
-function methodContract(path: string, registry: FileRegistry, validator: Validator): MethodContract {
+function servedMethod(path: string, contract: Contract, validator: Validator): ServedMethod {
+  const limits = contract.methods.get(path);
   const [service = '', name] = path.slice(1).split('/');
-  const method = registry.getService(service)?.methods.find((candidate) => candidate.name === name);
-  if (!method) throw new Error(`the contract has no method ${path}`);
+  const method = contract.registry.getService(service)?.methods.find((candidate) => candidate.name === name);
+  if (!limits || !method) throw new Error(`the contract has no method ${path}`);
+  const { requestBytesMax, responseBytesMax } = limits;
   // Rules are compiled at the first use of a message (tens of milliseconds): here, and not under the first call.
   checkMessage(method.input, new Uint8Array(), validator);
-  const limits = sizeLimits(method, registry);
   return {
     path,
-    ...limits,
+    requestBytesMax,
+    responseBytesMax,
     check(bytes) {
-      if (bytes.length > limits.requestBytesMax) {
-        return messageTooLarge('request', bytes.length, limits.requestBytesMax);
-      }
+      if (bytes.length > requestBytesMax) return messageTooLarge('request', bytes.length, requestBytesMax);
       return checkMessage(method.input, bytes, validator);
     },
   };
@@ -88,18 +76,6 @@ export function messageTooLarge(kind: 'request' | 'response', bytes: number, byt
       },
     },
   );
-}
-
-function sizeLimits(method: DescMethod, registry: FileRegistry) {
-  const extension = registry.getExtension('gatehouse.policy.v1.method');
-  const policy = extension?.message && getOption(method, extension);
-  const json = policy
-    ? (toJson(extension.message as DescMessage, policy as never, { registry }) as Record<string, unknown>)
-    : {};
-  return {
-    requestBytesMax: Number(json['requestBytesMax'] ?? messageBytesDefault),
-    responseBytesMax: Number(json['responseBytesMax'] ?? messageBytesDefault),
-  };
 }
 
 /**
