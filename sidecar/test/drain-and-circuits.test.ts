@@ -37,7 +37,8 @@ test('an endpoint that hangs up on everyone gets few calls, and no call is lost 
   const { port } = hangsUp.address() as AddressInfo;
   const mesh = await startTestMesh({ endpoints: [`127.0.0.1:${port}`] });
   try {
-    for (let i = 0; i < 100; i++) expect((await run(mesh.client(), 'unary', [{ text: 'x' }])).code).toBe(status.OK);
+    for (let i = 0; i < 100; i++)
+      expect((await run(mesh.client(), 'unary', [{ text: 'x' }])).code).toBe(status.OK);
     const bad = (await circuitsOf(mesh)).circuits.find(({ endpoint }) => endpoint.endsWith(`:${port}`));
     expect(bad?.failuresTotal).toBeGreaterThan(0n);
     expect(bad?.failuresTotal).toBeLessThan(20n);
@@ -51,11 +52,19 @@ test('refusals and bad requests never open a breaker', async () => {
   const mesh = await startTestMesh();
   try {
     for (let i = 0; i < 30; i++) {
-      expect((await run(mesh.client(), 'unary', [{ failCode: status.PERMISSION_DENIED }])).code).toBe(status.PERMISSION_DENIED);
-      expect((await run(mesh.client(), 'unary', [{ failCode: status.INVALID_ARGUMENT }])).code).toBe(status.INVALID_ARGUMENT);
+      expect((await run(mesh.client(), 'unary', [{ failCode: status.PERMISSION_DENIED }])).code).toBe(
+        status.PERMISSION_DENIED,
+      );
+      expect((await run(mesh.client(), 'unary', [{ failCode: status.INVALID_ARGUMENT }])).code).toBe(
+        status.INVALID_ARGUMENT,
+      );
     }
     const [circuit] = (await circuitsOf(mesh)).circuits;
-    expect(circuit).toMatchObject({ state: CircuitState.CIRCUIT_STATE_CLOSED, failuresTotal: 0n, callsActive: 0n });
+    expect(circuit).toMatchObject({
+      state: CircuitState.CIRCUIT_STATE_CLOSED,
+      failuresTotal: 0n,
+      callsActive: 0n,
+    });
   } finally {
     await mesh.stop();
   }
@@ -86,9 +95,13 @@ test('an idempotent call that an endpoint answers with UNAVAILABLE goes to anoth
   const mesh = await startTestMesh({ app: app.address });
   try {
     const before = app.counts.started;
-    expect((await run(mesh.client(), 'unary', [{ failCode: status.UNAVAILABLE }])).code).toBe(status.UNAVAILABLE);
+    expect((await run(mesh.client(), 'unary', [{ failCode: status.UNAVAILABLE }])).code).toBe(
+      status.UNAVAILABLE,
+    );
     expect(app.counts.started - before).toBe(1);
-    expect((await run(mesh.client(), 'repeatable', [{ failCode: status.UNAVAILABLE }])).code).toBe(status.UNAVAILABLE);
+    expect((await run(mesh.client(), 'repeatable', [{ failCode: status.UNAVAILABLE }])).code).toBe(
+      status.UNAVAILABLE,
+    );
     expect(app.counts.started - before).toBeGreaterThan(2);
   } finally {
     await mesh.stop();

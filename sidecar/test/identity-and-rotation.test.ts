@@ -1,11 +1,11 @@
-import { connect } from 'node:tls';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { connect } from 'node:tls';
 import { createAuthority } from '@gatehouse/identity';
 import { status } from '@grpc/grpc-js';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { run, startCall } from './support/calls.ts';
-import { clock, spiffe, startTestMesh, TRUST_DOMAIN, type TestMesh } from './support/test-mesh.ts';
+import { clock, spiffe, startTestMesh, type TestMesh, TRUST_DOMAIN } from './support/test-mesh.ts';
 
 let mesh: TestMesh;
 beforeEach(async () => {
@@ -25,7 +25,9 @@ async function knock(credentials: { certificatePem?: string; keyPem?: string }):
     port: Number(port),
     rejectUnauthorized: false,
     ALPNProtocols: ['h2'],
-    ...(credentials.certificatePem === undefined ? {} : { cert: credentials.certificatePem, key: credentials.keyPem }),
+    ...(credentials.certificatePem === undefined
+      ? {}
+      : { cert: credentials.certificatePem, key: credentials.keyPem }),
   });
   await new Promise<void>((resolve) => {
     socket.on('error', () => resolve());
@@ -36,13 +38,17 @@ async function knock(credentials: { certificatePem?: string; keyPem?: string }):
 
 /** When the inbound sidecar's certificate expires, in seconds. */
 async function expiryOf(of: TestMesh): Promise<number> {
-  return Number((await of.metrics(of.inbound)).match(/^gatehouse_identity_expires_timestamp_seconds (\S+)/m)?.[1]);
+  return Number(
+    (await of.metrics(of.inbound)).match(/^gatehouse_identity_expires_timestamp_seconds (\S+)/m)?.[1],
+  );
 }
 
 describe('a peer is refused with a reason of its own', () => {
   const refused = async (reason: string) => {
     await vi.waitFor(async () =>
-      expect(await mesh.metrics(mesh.inbound)).toContain(`gatehouse_peers_refused_total{direction="inbound",reason="${reason}"} 1`),
+      expect(await mesh.metrics(mesh.inbound)).toContain(
+        `gatehouse_peers_refused_total{direction="inbound",reason="${reason}"} 1`,
+      ),
     );
   };
 
@@ -58,17 +64,23 @@ describe('a peer is refused with a reason of its own', () => {
   });
 
   test('with a SPIFFE ID of another trust domain', async () => {
-    await knock(await mesh.authority.issueFlawed({ uris: ['spiffe://other.example/sa/caller'], validForMs: HOUR_MS }));
+    await knock(
+      await mesh.authority.issueFlawed({ uris: ['spiffe://other.example/sa/caller'], validForMs: HOUR_MS }),
+    );
     await refused('WRONG_TRUST_DOMAIN');
   });
 
   test('without a SPIFFE ID', async () => {
-    await knock(await mesh.authority.issueFlawed({ uris: [], dnsNames: ['caller.example'], validForMs: HOUR_MS }));
+    await knock(
+      await mesh.authority.issueFlawed({ uris: [], dnsNames: ['caller.example'], validForMs: HOUR_MS }),
+    );
     await refused('NO_SPIFFE_ID');
   });
 
   test('with two SPIFFE IDs', async () => {
-    await knock(await mesh.authority.issueFlawed({ uris: [spiffe('caller'), spiffe('callee')], validForMs: HOUR_MS }));
+    await knock(
+      await mesh.authority.issueFlawed({ uris: [spiffe('caller'), spiffe('callee')], validForMs: HOUR_MS }),
+    );
     await refused('MULTIPLE_SPIFFE_IDS');
   });
 

@@ -1,6 +1,15 @@
-import type { EchoRequest, EchoResponse } from '@gatehouse/testing';
 import { decodeStatusDetails, type StatusDetails } from '@gatehouse/contracts';
-import { type CallOptions, type ClientDuplexStream, type ClientReadableStream, type ClientUnaryCall, type ClientWritableStream, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import type { EchoRequest, EchoResponse } from '@gatehouse/testing';
+import {
+  type CallOptions,
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  type ClientUnaryCall,
+  type ClientWritableStream,
+  Metadata,
+  type ServiceError,
+  status,
+} from '@grpc/grpc-js';
 import type { EchoClientType } from './test-mesh.ts';
 
 export const CALL_KINDS = ['unary', 'clientStream', 'serverStream', 'bidi'] as const;
@@ -23,21 +32,40 @@ export type RunningCall = {
   resume(): void;
 };
 
-type AnyCall = ClientUnaryCall & ClientReadableStream<EchoResponse> & ClientWritableStream<EchoRequest> & ClientDuplexStream<EchoRequest, EchoResponse>;
+type AnyCall = ClientUnaryCall &
+  ClientReadableStream<EchoResponse> &
+  ClientWritableStream<EchoRequest> &
+  ClientDuplexStream<EchoRequest, EchoResponse>;
 
-export type CallOptionsMore = { readonly timeoutMs?: number; readonly metadata?: Record<string, string>; readonly keepOpen?: boolean };
+export type CallOptionsMore = {
+  readonly timeoutMs?: number;
+  readonly metadata?: Record<string, string>;
+  readonly keepOpen?: boolean;
+};
 
 /** Makes a call of any kind with these requests (one for kinds that take one). */
-export function startCall(client: EchoClientType, kind: CallKind | 'repeatable', requests: readonly EchoRequest[], more: CallOptionsMore = {}): RunningCall {
+export function startCall(
+  client: EchoClientType,
+  kind: CallKind | 'repeatable',
+  requests: readonly EchoRequest[],
+  more: CallOptionsMore = {},
+): RunningCall {
   const metadata = new Metadata();
   for (const [key, value] of Object.entries(more.metadata ?? {})) metadata.set(key, value);
-  const options: CallOptions = { deadline: performance.timeOrigin + performance.now() + (more.timeoutMs ?? 20_000) };
+  const options: CallOptions = {
+    deadline: performance.timeOrigin + performance.now() + (more.timeoutMs ?? 20_000),
+  };
   const answers: EchoResponse[] = [];
   const end = Promise.withResolvers<Ended>();
   const first = Promise.withResolvers<void>();
   const settle = (code: status, message: string, trailers?: Metadata): void => {
     const encoded = trailers?.get('grpc-status-details-bin')[0];
-    end.resolve({ code, message, answers, details: Buffer.isBuffer(encoded) ? decodeStatusDetails(encoded) : {} });
+    end.resolve({
+      code,
+      message,
+      answers,
+      details: Buffer.isBuffer(encoded) ? decodeStatusDetails(encoded) : {},
+    });
     first.resolve();
   };
   const callback = (error: ServiceError | null, answer: EchoResponse): void => {
@@ -45,14 +73,13 @@ export function startCall(client: EchoClientType, kind: CallKind | 'repeatable',
     settle(error?.code ?? status.OK, error?.details ?? '', error?.metadata);
   };
   const single = kind === 'unary' || kind === 'repeatable';
-  const call: AnyCall =
-    single
-      ? client[kind](requests[0], metadata, options, callback)
-      : kind === 'clientStream'
-        ? client[kind](metadata, options, callback)
-        : kind === 'serverStream'
-          ? client[kind](requests[0], metadata, options)
-          : client[kind](metadata, options);
+  const call: AnyCall = single
+    ? client[kind](requests[0], metadata, options, callback)
+    : kind === 'clientStream'
+      ? client[kind](metadata, options, callback)
+      : kind === 'serverStream'
+        ? client[kind](requests[0], metadata, options)
+        : client[kind](metadata, options);
   if (kind === 'serverStream' || kind === 'bidi') {
     call.on('data', (answer: EchoResponse) => {
       answers.push(answer);
@@ -65,7 +92,13 @@ export function startCall(client: EchoClientType, kind: CallKind | 'repeatable',
     for (const request of requests) call.write(request);
     if (!more.keepOpen) call.end();
   }
-  return { ended: end.promise, firstAnswer: first.promise, cancel: () => call.cancel(), pause: () => call.pause(), resume: () => call.resume() };
+  return {
+    ended: end.promise,
+    firstAnswer: first.promise,
+    cancel: () => call.cancel(),
+    pause: () => call.pause(),
+    resume: () => call.resume(),
+  };
 }
 
 export async function run(...args: Parameters<typeof startCall>): Promise<Ended> {

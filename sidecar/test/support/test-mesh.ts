@@ -3,7 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Authority, createAuthority } from '@gatehouse/identity';
 import { createLogger } from '@gatehouse/telemetry/logger';
-import { ECHO_OVERLAY_FILE, EchoClient, type EchoServer, echoDescriptorSet, startEchoServer } from '@gatehouse/testing';
+import {
+  ECHO_OVERLAY_FILE,
+  EchoClient,
+  type EchoServer,
+  echoDescriptorSet,
+  startEchoServer,
+} from '@gatehouse/testing';
 import { type ChannelCredentials, type Client, type ClientOptions, credentials } from '@grpc/grpc-js';
 import { stringify } from 'yaml';
 import { parseConfig } from '../../src/config/parse.ts';
@@ -32,25 +38,36 @@ export const OPEN_POLICY = stringify({
       permissions: ['echo.call'],
       models: ['small-*'],
     },
-    { id: 'anyone-may-check-health', effect: 'ALLOW', identities: [`spiffe://${TRUST_DOMAIN}/**`], permissions: ['health.check'] },
+    {
+      id: 'anyone-may-check-health',
+      effect: 'ALLOW',
+      identities: [`spiffe://${TRUST_DOMAIN}/**`],
+      permissions: ['health.check'],
+    },
   ],
 });
 
 export type MeshOptions = {
   readonly policy?: string;
   readonly limits?: Record<string, number>;
+  /** Inbound sidecars before the app, all endpoints of the one upstream. Default 1. */
+  readonly inbounds?: number;
   /** Where the app is; default: an echo server of its own in this process. */
   readonly app?: string;
   /** Further endpoints of the upstream, beside the inbound sidecar. */
   readonly endpoints?: readonly string[];
   readonly otlpEndpoint?: string;
+  /** Of traces that begin at a sidecar. Default 1. */
+  readonly sampleRatio?: number;
 };
 
 /** caller's egress sidecar → mTLS → inbound sidecar → echo server, with an authority of their own. */
 export type TestMesh = {
   readonly folder: string;
   readonly authority: Authority;
+  /** The first of `inbounds`. */
   readonly inbound: Sidecar;
+  readonly inbounds: readonly Sidecar[];
   readonly egress: Sidecar;
   readonly echo: EchoServer | null;
   /** A client that calls through both sidecars, as the local app. */
@@ -59,6 +76,8 @@ export type TestMesh = {
   clientAs(name: string): Promise<EchoClientType>;
   credentialsOf(name: string): Promise<ChannelCredentials>;
   writeIdentity(name: string): Promise<void>;
+  /** Starts an inbound sidecar that has been drained again, at the same port. */
+  restartInbound(index: number): Promise<void>;
   metrics(sidecar: Sidecar): Promise<string>;
   stop(): Promise<void>;
 };
@@ -73,7 +92,10 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
   let issuedCount = 0;
   const writeIdentity = async (name: string): Promise<void> => {
     // Every certificate ends later than the one before, so that a test can tell them apart.
-    const issued = await authority.issue({ spiffeId: spiffe(name), validForMs: HOUR_MS + 10_000 * issuedCount++ });
+    const issued = await authority.issue({
+      spiffeId: spiffe(name),
+      validForMs: HOUR_MS + 10_000 * issuedCount++,
+    });
     await Promise.all([
       writeFile(file(`${name}.pem`), issued.certificatePem),
       writeFile(file(`${name}.key`), issued.keyPem),
@@ -84,9 +106,10 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
   await writeIdentity('caller');
   await writeFile(file('echo.binpb'), echoDescriptorSet());
   await writeFile(file('policy.yaml'), options.policy ?? OPEN_POLICY);
-  const echo = options.app === undefined ? await startEchoServer({ address: `unix:${file('app.sock')}` }) : null;
+  const echo =
+    options.app === undefined ? await startEchoServer({ address: `unix:${file('app.sock')}` }) : null;
 
-  const common = (name: string) => ({
+  const common = (name: string, process = name) => ({
     identity: {
       certificateFile: file(`${name}.pem`),
       keyFile: file(`${name}.key`),
@@ -96,25 +119,34 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
     contract: { descriptorSetFile: file('echo.binpb'), overlayFiles: [ECHO_OVERLAY_FILE] },
     telemetry: {
       listen: '127.0.0.1:0',
-      sampleRatio: 1,
+      sampleRatio: options.sampleRatio ?? 1,
       ...(options.otlpEndpoint === undefined ? {} : { otlpEndpoint: options.otlpEndpoint }),
     },
-    admin: { listen: `unix:${file(`${name}-admin.sock`)}` },
+    admin: { listen: `unix:${file(`${process}-admin.sock`)}` },
     limits: options.limits ?? {},
     log: { level: 'warn' },
   });
-  const inbound = await start({
-    name: 'callee',
-    ...common('callee'),
-    inbound: { listen: '127.0.0.1:0', app: options.app ?? `unix:${file('app.sock')}` },
-    policyFile: file('policy.yaml'),
-  });
+  const startInbound = (index: number, listen: string) =>
+    start({
+      name: 'callee',
+      ...common('callee', `callee-${index}`),
+      inbound: { listen, app: options.app ?? `unix:${file('app.sock')}` },
+      policyFile: file('policy.yaml'),
+    });
+  const inbounds: Sidecar[] = [];
+  for (let index = 0; index < (options.inbounds ?? 1); index++)
+    inbounds.push(await startInbound(index, '127.0.0.1:0'));
+  const inbound = inbounds[0] as Sidecar;
   const egress = await start({
     name: 'caller',
     ...common('caller'),
     egress: { listen: `unix:${file('egress.sock')}` },
     upstreams: [
-      { name: 'echo', identity: spiffe('callee'), endpoints: [inbound.inboundAddress ?? '', ...(options.endpoints ?? [])] },
+      {
+        name: 'echo',
+        identity: spiffe('callee'),
+        endpoints: [...inbounds.map(({ inboundAddress }) => inboundAddress), ...(options.endpoints ?? [])],
+      },
     ],
   });
 
@@ -126,25 +158,37 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
   };
   const credentialsOf = async (name: string): Promise<ChannelCredentials> => {
     const issued = await authority.issue({ spiffeId: spiffe(name), validForMs: HOUR_MS });
-    return credentials.createSsl(Buffer.from(authority.bundlePem), Buffer.from(issued.keyPem), Buffer.from(issued.certificatePem), {
-      checkServerIdentity: () => undefined,
-    });
+    return credentials.createSsl(
+      Buffer.from(authority.bundlePem),
+      Buffer.from(issued.keyPem),
+      Buffer.from(issued.certificatePem),
+      {
+        checkServerIdentity: () => undefined,
+      },
+    );
   };
   return {
     folder,
     authority,
     inbound,
+    inbounds,
     egress,
     echo,
     client: (more = {}) =>
-      open(`unix:${file('egress.sock')}`, credentials.createInsecure(), { 'grpc.default_authority': 'echo', ...more }),
+      open(`unix:${file('egress.sock')}`, credentials.createInsecure(), {
+        'grpc.default_authority': 'echo',
+        ...more,
+      }),
     clientAs: async (name) => open(inbound.inboundAddress ?? '', await credentialsOf(name), TLS_OPTIONS),
     credentialsOf,
     writeIdentity,
+    restartInbound: async (index) => {
+      inbounds[index] = await startInbound(index, inbounds[index]?.inboundAddress ?? '');
+    },
     metrics: async (sidecar) => (await fetch(`http://${sidecar.telemetryAddress}/metrics`)).text(),
     stop: async () => {
       for (const client of clients) client.close();
-      await Promise.all([egress.drain(), inbound.drain()]);
+      await Promise.all([egress, ...inbounds].map((sidecar) => sidecar.drain()));
       echo?.stop();
       await rm(folder, { recursive: true, force: true });
     },
