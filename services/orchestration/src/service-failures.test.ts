@@ -303,6 +303,18 @@ describe('limits', () => {
     expect(models.calls).toEqual([]);
   });
 
+  test('plain conditions do not use the time up: four on each of 1024 items', async () => {
+    const items = Array.from({ length: 1024 }, (_, at) => at);
+    const cases = [1, 2, 3, 4].map(
+      (n) => `{ condition: 'item == -${n}', nodes: [${say(`never${n}`, 'echo')}] }`,
+    );
+    const { outputs } = await orchestration.execute(
+      `[{ id: each, map: { over: '\${inputs.items}', nodes: [{ id: s, switch: { cases: [${cases.join()}] } }] } }]`,
+      { inputs: { items }, outputs: { all: '${nodes.each.output}' } },
+    );
+    expect(outputs['all']).toEqual(items.map(() => null));
+  });
+
   test('a condition that cannot be evaluated fails its node', async () => {
     const node = `[{ id: s, switch: { cases: [{ condition: 'inputs.o.gone == 1', nodes: [${say('one', 'echo')}] }] } }]`;
     expect(await orchestration.refused(node, { inputs: { o: {} } })).toMatchObject({

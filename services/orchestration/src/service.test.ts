@@ -1,10 +1,11 @@
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { FinishReason } from '@gatehouse/contracts/inference';
+import type { GetGraphResponse, ListGraphsResponse } from '@gatehouse/contracts/orchestration';
 import { Metadata, status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { type Orchestration, startOrchestration, until } from '../test/orchestration-peer.ts';
+import { type Orchestration, requestFor, startOrchestration, until } from '../test/orchestration-peer.ts';
 import { forever, type ScriptedModels, type SeenCall, startScriptedModels } from '../test/scripted-models.ts';
-import type { Json } from './graph/types.ts';
 
 let models: ScriptedModels;
 let orchestration: Orchestration;
@@ -90,10 +91,30 @@ describe('values', () => {
   });
 
   test('inputs that do not fit are refused together, each by name', async () => {
-    const nodes = `[${say('a', '${inputs.x}')}]`;
-    const { badRequest, code } = await orchestration.refused(nodes, { inputs: { x: 5 as Json } });
-    expect(code).toBe(status.INVALID_ARGUMENT);
-    expect(badRequest?.map(({ field }) => field)).toEqual(['inline.nodes[0].generate.prompt']);
+    const { source } = requestFor(`[${say('a', 'x')}]`, { inputs: { text: 'x', list: [], more: {} } });
+    const refusal = await orchestration.refusedRequest({
+      source,
+      inputs: { text: 5, list: ['fits'], other: 1 },
+    });
+    expect(refusal).toMatchObject({
+      code: status.INVALID_ARGUMENT,
+      badRequest: [
+        { field: 'inputs["other"]', description: 'the graph has no such input' },
+        { field: 'inputs["text"]', description: 'is a number, where a string is expected' },
+        { field: 'inputs["more"]', description: 'is missing; expected an object' },
+      ],
+    });
+  });
+
+  test('an inline graph that is not valid is refused with every violation', async () => {
+    const refusal = await orchestration.refused(
+      `[${say('a', '${inputs.gone}')}, ${say('b', '${nodes.b.output}')}]`,
+    );
+    expect(refusal.code).toBe(status.INVALID_ARGUMENT);
+    expect(refusal.badRequest?.map(({ field }) => field)).toEqual([
+      'inline.nodes[0].generate.prompt',
+      'inline.nodes[1].generate.prompt',
+    ]);
   });
 });
 
@@ -225,5 +246,76 @@ describe('ending early', () => {
     });
     expect(refusal.code).toBe(status.DEADLINE_EXCEEDED);
     await until(() => models.cancelled() === 1);
+  });
+});
+
+describe('the graphs of the server', () => {
+  const names = ['answer-from-passages', 'classify-then-route'];
+  let shipped: Orchestration;
+  beforeAll(async () => {
+    const files = names.map((name) => `${name}.yaml`);
+    const texts = files.map((file) => readFileSync(new URL(`../graphs/${file}`, import.meta.url), 'utf8'));
+    shipped = await startOrchestration(
+      models.address,
+      new Map(files.map((file, at) => [file, texts[at] ?? ''])),
+    );
+  });
+  afterAll(() => shipped.close());
+
+  test('are listed with what they take and give', async () => {
+    const listed = await new Promise<ListGraphsResponse>((resolve, reject) => {
+      shipped.client.listGraphs({}, (error, response) => (error ? reject(error) : resolve(response)));
+    });
+    expect(
+      listed.graphs.map(({ name, inputs, outputs }) => [name, inputs.map((input) => input.name), outputs]),
+    ).toEqual([
+      ['answer-from-passages', ['question', 'passages'], ['answer', 'citations', 'found']],
+      ['classify-then-route', ['text', 'categories'], ['category', 'categoryIndex', 'reply', 'scores']],
+    ]);
+  });
+
+  test('are given whole, and keep every rule of the contract when they are sent back inline', async () => {
+    for (const name of names) {
+      const { graph } = await new Promise<GetGraphResponse>((resolve, reject) => {
+        shipped.client.getGraph({ name }, (error, response) => (error ? reject(error) : resolve(response)));
+      });
+      if (!graph) throw new Error('no graph came');
+      const refusal = await orchestration.refusedRequest({
+        source: { $case: 'inline', value: graph },
+        inputs: {},
+      });
+      expect(refusal.badRequest?.every(({ description }) => description.startsWith('is missing'))).toBe(true);
+    }
+  });
+
+  test('a name that the server does not have is NOT_FOUND', async () => {
+    const refusal = await orchestration.refusedRequest({
+      source: { $case: 'graph', value: 'gone' },
+      inputs: {},
+    });
+    expect(refusal).toMatchObject({
+      code: status.NOT_FOUND,
+      errorInfo: { reason: 'GRAPH_NOT_FOUND', metadata: { graph: 'gone' } },
+    });
+  });
+
+  test('a question that no passage is about gets no answer, and no model is asked', async () => {
+    const request = { question: 'aaa', passages: ['zzz'] };
+    const { outputs } = await shipped.executeRequest({
+      source: { $case: 'graph', value: 'answer-from-passages' },
+      inputs: request,
+    });
+    expect(outputs).toMatchObject({ answer: null, citations: [] });
+    expect(models.calls.map(({ authority }) => authority)).toEqual(['embeddings']);
+  });
+
+  test('a message is answered by the branch of the nearest category', async () => {
+    const inputs = { text: 'ccc', categories: ['aaa', 'bbb', 'ccc', 'ddd'] };
+    const { outputs, nodes } = await shipped.executeRequest({
+      source: { $case: 'graph', value: 'classify-then-route' },
+      inputs,
+    });
+    expect(outputs).toMatchObject({ category: 'ccc', categoryIndex: 2 });
+    expect(nodes.map(({ path }) => path)).toEqual(['sort', 'reply/shipping', 'reply']);
   });
 });

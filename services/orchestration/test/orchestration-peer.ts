@@ -29,6 +29,8 @@ export interface Orchestration {
   /** Executes nodes given as YAML; `outputs` by name. */
   execute(nodes: string, options?: ExecuteOptions): Promise<ExecuteResponse>;
   refused(nodes: string, options?: ExecuteOptions): Promise<Refusal>;
+  executeRequest(request: ExecuteRequest): Promise<ExecuteResponse>;
+  refusedRequest(request: ExecuteRequest): Promise<Refusal>;
   stream(nodes: string, options?: ExecuteOptions): AsyncIterable<StreamExecuteResponse> & { cancel(): void };
   readonly client: OrchestrationServiceClient;
   close(): Promise<void>;
@@ -61,24 +63,29 @@ export async function startOrchestration(
     now: Date.now,
   });
   const client = new OrchestrationServiceClient(server.address, credentials.createInsecure());
-  const execute = (nodes: string, options: ExecuteOptions = {}): Promise<ExecuteResponse> =>
-    new Promise((resolve, reject) => {
-      const { metadata = new Metadata(), call = {} } = options;
-      client.execute(requestFor(nodes, options), metadata, call, (error, response) =>
+  const executeRequest = (
+    request: ExecuteRequest,
+    { metadata = new Metadata(), call = {} }: ExecuteOptions = {},
+  ) =>
+    new Promise<ExecuteResponse>((resolve, reject) => {
+      client.execute(request, metadata, call, (error, response) =>
         error ? reject(error) : resolve(response),
       );
     });
+  const refusedRequest = async (request: ExecuteRequest, options?: ExecuteOptions): Promise<Refusal> => {
+    const error = await executeRequest(request, options).then(
+      () => {
+        throw new Error('the call was not refused');
+      },
+      (refusal: ServiceError) => refusal,
+    );
+    return { code: error.code, message: error.details, ...readErrorDetails(error.metadata) };
+  };
   return {
-    execute,
-    refused: async (nodes, options) => {
-      const error = await execute(nodes, options).then(
-        () => {
-          throw new Error('the call was not refused');
-        },
-        (refusal: ServiceError) => refusal,
-      );
-      return { code: error.code, message: error.details, ...readErrorDetails(error.metadata) };
-    },
+    executeRequest,
+    refusedRequest,
+    execute: (nodes, options = {}) => executeRequest(requestFor(nodes, options), options),
+    refused: (nodes, options = {}) => refusedRequest(requestFor(nodes, options), options),
     stream: (nodes, options = {}) =>
       client.streamExecute(
         requestFor(nodes, options),
@@ -98,7 +105,7 @@ export async function startOrchestration(
 const types: Record<string, string> = { string: 'STRING', number: 'NUMBER', boolean: 'BOOLEAN' };
 
 /** A request with an inline graph that declares the inputs as they are given. */
-function requestFor(nodes: string, { outputs = {}, inputs = {} }: ExecuteOptions): ExecuteRequest {
+export function requestFor(nodes: string, { outputs = {}, inputs = {} }: ExecuteOptions): ExecuteRequest {
   const declared = Object.entries(inputs).map(([name, value]) => {
     const type = Array.isArray(value) ? 'LIST' : (types[typeof value] ?? 'OBJECT');
     return { name, type: `VALUE_TYPE_${type}` };

@@ -21,7 +21,7 @@ export const executionLimits = {
   /** How deep lists and objects may stand in each other in what a model answers. */
   outputDepthMax: 32,
   /** Time that all conditions of an execution may take together, in milliseconds: they hold up the whole process. */
-  conditionsMsMax: 100,
+  conditionsMsMax: 250,
   /** Events that wait for a slow reader; a full queue holds the execution up. */
   eventsQueuedMax: 64,
 } as const;

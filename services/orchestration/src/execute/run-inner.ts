@@ -74,9 +74,9 @@ function lastOutput(nodes: readonly PlannedNode[], scope: Scope): Json {
 }
 
 function holds(condition: Condition, scope: Scope, execution: Execution): boolean {
-  const startedAt = performance.now();
-  const answer = evaluateCondition(condition, conditionScope(condition, scope), execution.conditionMsLeft());
-  execution.spendConditionMs(performance.now() - startedAt);
+  const msLeft = execution.conditionMsLeft();
+  const answer = evaluateCondition(condition, conditionScope(condition, scope), msLeft);
+  execution.spendConditionMs(answer.tookMs);
   switch (answer.kind) {
     case 'answered':
       return answer.holds;

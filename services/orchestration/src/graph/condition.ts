@@ -21,11 +21,12 @@ export interface ConditionScope {
   readonly index?: number;
 }
 
-/** How an evaluation ended: true or not, an error of the expression, or out of time. */
-export type ConditionAnswer =
+/** How an evaluation ended: true or not, an error of the expression, or out of time; and how long it took. */
+export type ConditionAnswer = (
   | { readonly kind: 'answered'; readonly holds: boolean }
   | { readonly kind: 'error'; readonly error: string }
-  | { readonly kind: 'late' };
+  | { readonly kind: 'late' }
+) & { readonly tookMs: number };
 
 const limits = {
   maxAstNodes: 512,
@@ -107,9 +108,11 @@ export function evaluateCondition(
   scope: ConditionScope,
   timeMsMax: number,
 ): ConditionAnswer {
-  let answer: ConditionAnswer = { kind: 'late' };
+  let answer: ConditionAnswer = { kind: 'late', tookMs: timeMsMax };
   watched.evaluate = (): void => {
-    answer = evaluate(condition.expression, scope);
+    const startedAt = performance.now();
+    const value = evaluate(condition.expression, scope);
+    answer = { ...value, tookMs: performance.now() - startedAt }; // Without what it takes to set the watchdog.
   };
   try {
     callWatched.runInContext(watched, { timeout: timeMsMax });
@@ -121,7 +124,10 @@ export function evaluateCondition(
   return answer;
 }
 
-function evaluate(expression: ParseResult, scope: ConditionScope): ConditionAnswer {
+function evaluate(
+  expression: ParseResult,
+  scope: ConditionScope,
+): { kind: 'answered'; holds: boolean } | { kind: 'error'; error: string } {
   try {
     const value: unknown = expression({ ...scope });
     return { kind: 'answered', holds: value === true };
