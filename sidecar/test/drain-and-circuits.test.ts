@@ -1,21 +1,11 @@
 import { type AddressInfo, createServer } from 'node:net';
-import { AdminServiceClient, CircuitState, type ListCircuitsResponse } from '@gatehouse/contracts/admin';
+import { CircuitState } from '@gatehouse/contracts/admin';
 import { startEchoServer } from '@gatehouse/testing';
-import { credentials, status } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
 import { expect, test, vi } from 'vitest';
+import { listCircuits } from './support/admin.ts';
 import { run, startCall } from './support/calls.ts';
-import { startTestMesh, type TestMesh } from './support/test-mesh.ts';
-
-async function circuitsOf(mesh: TestMesh): Promise<ListCircuitsResponse> {
-  const client = new AdminServiceClient(mesh.egress.adminAddress, credentials.createInsecure());
-  try {
-    return await new Promise((resolve, reject) => {
-      client.listCircuits({}, (error, response) => (error ? reject(error) : resolve(response)));
-    });
-  } finally {
-    client.close();
-  }
-}
+import { startTestMesh } from './support/test-mesh.ts';
 
 test('a draining sidecar says that it is not ready and finishes what is in progress', async () => {
   const mesh = await startTestMesh();
@@ -39,7 +29,9 @@ test('an endpoint that hangs up on everyone gets few calls, and no call is lost 
   try {
     for (let i = 0; i < 100; i++)
       expect((await run(mesh.client(), 'unary', [{ text: 'x' }])).code).toBe(status.OK);
-    const bad = (await circuitsOf(mesh)).circuits.find(({ endpoint }) => endpoint.endsWith(`:${port}`));
+    const bad = (await listCircuits(mesh.egress)).circuits.find(({ endpoint }) =>
+      endpoint.endsWith(`:${port}`),
+    );
     expect(bad?.failuresTotal).toBeGreaterThan(0n);
     expect(bad?.failuresTotal).toBeLessThan(20n);
   } finally {
@@ -59,7 +51,7 @@ test('refusals and bad requests never open a breaker', async () => {
         status.INVALID_ARGUMENT,
       );
     }
-    const [circuit] = (await circuitsOf(mesh)).circuits;
+    const [circuit] = (await listCircuits(mesh.egress)).circuits;
     expect(circuit).toMatchObject({
       state: CircuitState.CIRCUIT_STATE_CLOSED,
       failuresTotal: 0n,
@@ -75,7 +67,7 @@ test('an upstream that fails every call has its breaker opened, calls refused at
   try {
     await vi.waitFor(async () => {
       await run(mesh.client(), 'unary', [{ failCode: status.INTERNAL }]);
-      expect((await circuitsOf(mesh)).circuits[0]?.state).toBe(CircuitState.CIRCUIT_STATE_OPEN);
+      expect((await listCircuits(mesh.egress)).circuits[0]?.state).toBe(CircuitState.CIRCUIT_STATE_OPEN);
     }, 10_000);
     const refused = await run(mesh.client(), 'unary', [{ text: 'x' }]);
     expect(refused.code).toBe(status.UNAVAILABLE);
@@ -83,7 +75,7 @@ test('an upstream that fails every call has its breaker opened, calls refused at
     expect(refused.details.retryDelayMs).toBeGreaterThan(0);
     await vi.waitFor(async () => {
       await run(mesh.client(), 'unary', [{ text: 'x' }]);
-      expect((await circuitsOf(mesh)).circuits[0]?.state).toBe(CircuitState.CIRCUIT_STATE_CLOSED);
+      expect((await listCircuits(mesh.egress)).circuits[0]?.state).toBe(CircuitState.CIRCUIT_STATE_CLOSED);
     }, 15_000);
   } finally {
     await mesh.stop();
