@@ -17,7 +17,7 @@ const modelConfig = z
     /** Tokens of one batch, padding included. Larger batches compute no faster and let others wait longer. */
     batchTokensMax: z.int().min(3).max(65_536).default(512),
     /** How long an idle engine waits for company before it runs a batch that is not full, in milliseconds. */
-    batchWaitMsMax: z.number().min(0).max(1000).default(1),
+    batchWaitMsMax: z.number().min(0).max(1000).default(2),
     /** Texts that may wait or be computed at a time, over all callers. */
     queueDepthMax: z.int().min(inputsMax).max(1_000_000).default(4096),
     /** Threads that compute. */

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { chooseBatch } from './choose-batch.ts';
 import type { Compute } from './compute.ts';
 import { FairQueue } from './fair-queue.ts';
@@ -114,6 +115,7 @@ export class Scheduler {
     });
     this.#texts.serve(new Set(slice));
     await settle(slice, () => this.#compute.tokenize(slice.map(({ input }) => input)));
+    await nextTurn(); // The callers come back with their tokens before the next batch is chosen.
   }
 
   async #embedBatch(): Promise<void> {
