@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Server } from '@grpc/grpc-js';
+import { logVerbosity, Server, setLogVerbosity } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
@@ -40,6 +40,7 @@ export interface RunningServer {
  */
 export async function startService(options: ServerOptions): Promise<RunningServer> {
   const { config, services, log, now } = options;
+  setLogVerbosity(logVerbosity.NONE); // Its lines are no JSON, and what they say comes back as errors too.
   const contract = loadServedContract();
   const names = services.map(serviceName);
   const stopping = new AbortController();
