@@ -9,6 +9,7 @@ import {
   type ExecuteRequest,
   type ExecuteResponse,
   OrchestrationServiceClient,
+  type StreamExecuteResponse,
 } from '@gatehouse/contracts/orchestration';
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -17,13 +18,13 @@ import { startScriptedModels } from '../test/scripted-models.ts';
 import { type CollectedSpan, startSpanCollector } from '../test/span-collector.ts';
 
 let dir: string;
-let process_: ChildProcess | undefined;
+let running: ChildProcess | undefined;
 
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'orc-'));
 });
 afterEach(async () => {
-  process_?.kill('SIGKILL');
+  running?.kill('SIGKILL');
   await rm(dir, { recursive: true, force: true });
 });
 
@@ -33,7 +34,7 @@ async function start(config: object): Promise<{ ended: Promise<number>; stderr: 
   await writeFile(file, JSON.stringify({ name: 'orchestration', listen: socket(), ...config }));
   const main = fileURLToPath(new URL('main.ts', import.meta.url));
   const child = spawn(process.execPath, [main, '--config', file], { stdio: ['ignore', 'pipe', 'pipe'] });
-  process_ = child;
+  running = child;
   let stderr = '';
   child.stderr.on('data', (bytes: Buffer) => {
     stderr += bytes.toString();
@@ -55,16 +56,30 @@ function execute(request: ExecuteRequest, metadata = new Metadata()): Promise<Ex
   }).finally(() => client.close());
 }
 
-test('a call is one trace: each call of a model stands under its node, each node under the node around it', async () => {
-  const models = await startScriptedModels();
-  const collector = await startSpanCollector();
+async function readStream(request: ExecuteRequest, metadata: Metadata): Promise<void> {
+  const client = new OrchestrationServiceClient(socket(), credentials.createInsecure());
   try {
-    const { ended } = await start({
-      egress: models.address,
-      upstreams: { inference: 'inference', embeddings: 'embeddings' },
-      telemetry: { otlpEndpoint: collector.endpoint, sampleRatio: 1 },
-    });
-    const document = readGraphDocument(`
+    const told: string[] = [];
+    for await (const { event } of client.streamExecute(request, metadata))
+      told.push(event?.$case ?? 'nothing');
+    expect(told.at(-1)).toBe('completed');
+  } finally {
+    client.close();
+  }
+}
+
+test.each(['Execute', 'StreamExecute'] as const)(
+  '%s is one trace: calls of models under their node, nodes under the node around them',
+  async (method) => {
+    const models = await startScriptedModels();
+    const collector = await startSpanCollector();
+    try {
+      const { ended } = await start({
+        egress: models.address,
+        upstreams: { inference: 'inference', embeddings: 'embeddings' },
+        telemetry: { otlpEndpoint: collector.endpoint, sampleRatio: 1 },
+      });
+      const document = readGraphDocument(`
 name: traced
 nodes:
   - id: each
@@ -73,39 +88,41 @@ nodes:
 inputs: [{ name: passages, type: VALUE_TYPE_LIST }]
 outputs: [{ name: all, value: '\${nodes.each.output}' }]
 `);
-    if (!document.ok) throw new Error('the graph is not valid');
-    const metadata = new Metadata();
-    const traceId = '0af7651916cd43dd8448eb211c80319c';
-    metadata.set('traceparent', `00-${traceId}-b7ad6b7169203331-01`);
-    await execute(
-      { source: { $case: 'inline', value: document.graph }, inputs: { passages: ['secret a', 'secret b'] } },
-      metadata,
-    );
-    process_?.kill('SIGTERM');
-    expect(await ended).toBe(0);
-    await until(() => collector.spans.length >= 8);
-    expect(collector.spans.every((span) => span.traceId === traceId)).toBe(true);
-    expect(treeOf(collector.spans)).toEqual([
-      'server gatehouse.orchestration.v1.OrchestrationService/Execute',
-      '  internal node map each',
-      '    internal node generate each[0]/ask',
-      '      client gatehouse.inference.v1.InferenceService/StreamGenerate',
-      '    internal node generate each[1]/ask',
-      '      client gatehouse.inference.v1.InferenceService/StreamGenerate',
-      '  internal node retrieve find',
-      '    client gatehouse.embeddings.v1.EmbeddingsService/Embed',
-    ]);
-    expect(JSON.stringify(collector.spans)).not.toContain('secret');
-    const parents = models.calls.map(
-      ({ metadata: sent }) => String(sent.get('traceparent')[0]).split('-')[2],
-    );
-    const clientSpans = collector.spans.filter(({ kind }) => kind === 3).map(({ spanId }) => spanId);
-    expect(new Set(parents)).toEqual(new Set(clientSpans));
-  } finally {
-    collector.close();
-    models.close();
-  }
-});
+      if (!document.ok) throw new Error('the graph is not valid');
+      const metadata = new Metadata();
+      const traceId = '0af7651916cd43dd8448eb211c80319c';
+      metadata.set('traceparent', `00-${traceId}-b7ad6b7169203331-01`);
+      const request: ExecuteRequest = {
+        source: { $case: 'inline', value: document.graph },
+        inputs: { passages: ['secret a', 'secret b'] },
+      };
+      await (method === 'Execute' ? execute(request, metadata) : readStream(request, metadata));
+      running?.kill('SIGTERM');
+      expect(await ended).toBe(0);
+      await until(() => collector.spans.length >= 8);
+      expect(collector.spans.every((span) => span.traceId === traceId)).toBe(true);
+      expect(treeOf(collector.spans)).toEqual([
+        `server gatehouse.orchestration.v1.OrchestrationService/${method}`,
+        '  internal node map each',
+        '    internal node generate each[0]/ask',
+        '      client gatehouse.inference.v1.InferenceService/StreamGenerate',
+        '    internal node generate each[1]/ask',
+        '      client gatehouse.inference.v1.InferenceService/StreamGenerate',
+        '  internal node retrieve find',
+        '    client gatehouse.embeddings.v1.EmbeddingsService/Embed',
+      ]);
+      expect(JSON.stringify(collector.spans)).not.toContain('secret');
+      const parents = models.calls.map(
+        ({ metadata: sent }) => String(sent.get('traceparent')[0]).split('-')[2],
+      );
+      const clientSpans = collector.spans.filter(({ kind }) => kind === 3).map(({ spanId }) => spanId);
+      expect(new Set(parents)).toEqual(new Set(clientSpans));
+    } finally {
+      collector.close();
+      models.close();
+    }
+  },
+);
 
 /** Lines of the trace, children indented under their parent, neighbours by name. */
 function treeOf(spans: readonly CollectedSpan[], parent?: string, depth = 0): string[] {
@@ -135,7 +152,7 @@ test('comes with graphs that it offers, lists and executes', async () => {
       inputs: { question: 'aab', passages: ['zz', 'aab'] },
     });
     expect(outputs).toMatchObject({ found: [{ index: 1 }, { index: 0 }] });
-    process_?.kill('SIGTERM');
+    running?.kill('SIGTERM');
     expect(await ended).toBe(0);
   } finally {
     models.close();
