@@ -60,8 +60,8 @@ async function readStream(request: ExecuteRequest, metadata: Metadata): Promise<
   const client = new OrchestrationServiceClient(socket(), credentials.createInsecure());
   try {
     const told: string[] = [];
-    for await (const { event } of client.streamExecute(request, metadata))
-      told.push(event?.$case ?? 'nothing');
+    const events: AsyncIterable<StreamExecuteResponse> = client.streamExecute(request, metadata);
+    for await (const { event } of events) told.push(event?.$case ?? 'nothing');
     expect(told.at(-1)).toBe('completed');
   } finally {
     client.close();
