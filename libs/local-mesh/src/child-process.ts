@@ -4,7 +4,7 @@ import { type FileHandle, open, readFile } from 'node:fs/promises';
 export type ChildOptions = {
   /** For people: `inference sidecar`. */
   readonly name: string;
-  /** The program and its arguments, for Node. */
+  /** The program and its arguments, for Node; flags of Node's own come first. */
   readonly program: readonly string[];
   readonly cwd: string;
   readonly env: Readonly<Record<string, string>>;
@@ -23,7 +23,7 @@ export type Child = {
   stop(graceMs: number): Promise<ChildExit>;
 };
 
-const END_WITH_PARENT = import.meta.resolve('./end-with-parent.ts');
+const END_WITH_PARENT = import.meta.resolve('./end-with-parent.mjs');
 
 /**
  * Starts a Node program in a process group of its own, so that Ctrl-C in the terminal does not reach it before its turn.

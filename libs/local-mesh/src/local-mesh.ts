@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -54,6 +57,11 @@ export type LocalMesh = {
 };
 
 const READY_MS_MAX = 60_000;
+/**
+ * A sidecar's young generation, in MiB per half. What a call leaves behind is small and dies at once; the default of 16
+ * would be 20 MB of memory in which nothing lives.
+ */
+const SIDECAR_FLAGS = ['--max-semi-space-size=4'];
 /** What each stage of stopping may take before its processes are killed. */
 const STOP_MS_MAX = 6000;
 const LOG_LINES_SHOWN = 12;
@@ -101,6 +109,7 @@ export async function startLocalMesh(options: LocalMeshOptions): Promise<LocalMe
   }
 }
 
+const SIDECAR_PROGRAM = 'sidecar/src/main.ts';
 const sidecarOf = (service: ServiceName): string => `${service} sidecar`;
 
 /** What was taken so far, and how to give it back. */
@@ -163,17 +172,40 @@ async function exitError({ name, how, logFile }: ChildExit): Promise<MeshStartEr
 async function startChildren(
   parts: MeshParts,
   configs: Readonly<Record<ServiceName, ConfigFiles>>,
-  { root, dataDir, env }: LocalMeshOptions,
+  options: LocalMeshOptions,
 ): Promise<void> {
-  const start = async (name: string, program: string, config: string): Promise<void> => {
-    const logFile = join(dataDir, 'logs', `${name.replace(' ', '-')}.log`);
-    const child = await startChild({ name, program: [program, '--config', config], cwd: root, env, logFile });
+  const env = await fillCompileCache(options);
+  const start = async (name: string, program: readonly string[], config: string): Promise<void> => {
+    const logFile = join(parts.logsDir, `${name.replace(' ', '-')}.log`);
+    const child = await startChild({
+      name,
+      program: [...program, '--config', config],
+      cwd: options.root,
+      env,
+      logFile,
+    });
     parts.children.set(name, child);
   };
   for (const service of SERVICES) {
-    await start(service, `services/${service}/src/main.ts`, configs[service].service);
-    await start(sidecarOf(service), 'sidecar/src/main.ts', configs[service].sidecar);
+    await start(service, [`services/${service}/src/main.ts`], configs[service].service);
+    await start(sidecarOf(service), [...SIDECAR_FLAGS, SIDECAR_PROGRAM], configs[service].sidecar);
   }
+}
+
+/**
+ * Gives the processes a place for compiled code, and fills it for the sidecar when it is new. A process that finds its
+ * code there starts in two thirds of the time and needs 25 MB less, because nothing has to strip types.
+ *
+ * @returns the environment of the processes
+ */
+async function fillCompileCache({ root, dataDir, env }: LocalMeshOptions): Promise<Record<string, string>> {
+  const cacheDir = env['NODE_COMPILE_CACHE'] ?? join(dataDir, 'compile-cache');
+  const withCache = { ...env, NODE_COMPILE_CACHE: cacheDir };
+  if (existsSync(cacheDir)) return withCache;
+  // Without a configuration a sidecar ends once it has been loaded.
+  const loaded = spawn(process.execPath, [SIDECAR_PROGRAM], { cwd: root, env: withCache, stdio: 'ignore' });
+  await once(loaded, 'exit');
+  return withCache;
 }
 
 async function waitForAll(parts: MeshParts, options: LocalMeshOptions): Promise<void> {

@@ -10,7 +10,7 @@ function run(...args: string[]): Promise<{ stdout: string; stderr: string }> {
   return promisify(execFile)(process.execPath, [TRACED_ECHO, ...args], { timeout: 20_000 });
 }
 
-it('traces grpc-js servers and clients that are imported after it, under current names and without error texts', async () => {
+it('traces the grpc-js servers and clients of a process, under current names and without error texts', async () => {
   const collector = await startRawCollector();
   try {
     const { stdout, stderr } = await run(collector.endpoint);

@@ -1,12 +1,11 @@
 import {
-  type Client,
+  Client,
   credentials,
-  makeGenericClientConstructor,
+  type MethodDefinition,
   Server,
   ServerCredentials,
   type ServerUnaryCall,
   type ServerWritableStream,
-  type ServiceError,
   type sendUnaryData,
   status,
 } from '@grpc/grpc-js';
@@ -24,13 +23,6 @@ const definition = {
   Echo: { ...codec, path: '/test.Echo/Echo', responseStream: false },
   Repeat: { ...codec, path: '/test.Echo/Repeat', responseStream: true },
   Refuse: { ...codec, path: '/test.Echo/Refuse', responseStream: false },
-};
-
-type Reply = (error: ServiceError | null, answer?: Buffer) => void;
-type EchoClient = Client & {
-  Echo(request: Buffer, reply: Reply): void;
-  Refuse(request: Buffer, reply: Reply): void;
-  Repeat(request: Buffer): NodeJS.ReadableStream;
 };
 
 /** As many as let the first spans' export end while calls still go on. */
@@ -57,18 +49,15 @@ export async function callEcho(logger: Logger): Promise<void> {
       error === null ? resolve(bound) : reject(error),
     );
   });
-  const EchoClientClass = makeGenericClientConstructor(definition, 'Echo');
-  const client = new EchoClientClass(
-    `127.0.0.1:${port}`,
-    credentials.createInsecure(),
-  ) as unknown as EchoClient;
-  await new Promise<void>((resolve) => client.Echo(Buffer.from('a'), () => resolve()));
-  for (let made = 0; made < REFUSALS; made += 1) {
-    await new Promise<void>((resolve) => client.Refuse(Buffer.from('a'), () => resolve()));
-  }
+  const client = new Client(`127.0.0.1:${port}`, credentials.createInsecure());
+  const request = Buffer.from('a');
+  const unary = ({ path }: MethodDefinition<Buffer, Buffer>): Promise<void> =>
+    new Promise((resolve) => client.makeUnaryRequest(path, bytes, bytes, request, () => resolve()));
+  await unary(definition.Echo);
+  for (let made = 0; made < REFUSALS; made += 1) await unary(definition.Refuse);
   await new Promise<void>((resolve) => {
     client
-      .Repeat(Buffer.from('a'))
+      .makeServerStreamRequest(definition.Repeat.path, bytes, bytes, request)
       .on('data', () => {})
       .on('status', () => resolve());
   });

@@ -1,8 +1,9 @@
 /**
- * A service process in small: `node traced-echo.ts OTLP_ENDPOINT`. Starts tracing, then imports a grpc-js server and
- * client, makes calls, and ends.
+ * A service process in small: `node traced-echo.ts OTLP_ENDPOINT`. Starts tracing, calls a server of its own, and ends.
  */
+
 import { createLogger, startTelemetry } from '../src/index.ts';
+import { callEcho } from './echo.ts';
 
 const telemetry = await startTelemetry({
   serviceName: 'echo',
@@ -11,6 +12,5 @@ const telemetry = await startTelemetry({
   // Exports begin inside the calls, where they could be taken for a part of them.
   batchSpansMax: 1,
 });
-const { callEcho } = await import('./echo.ts');
 await callEcho(createLogger({ name: 'echo', level: 'info' }));
 await telemetry.shutdown();

@@ -1,9 +1,11 @@
-import { isMainThread } from 'node:worker_threads';
-
 /**
  * Loaded into each process of the mesh before its own program (`--import`). The process that started it holds the other
  * end of its standard input; when that process is gone, however it ended, this one ends as well.
+ *
+ * JavaScript, because it is loaded into processes that otherwise find all their code compiled and strip no types.
  */
+import { isMainThread } from 'node:worker_threads';
+
 const FORCED_AFTER_MS = 10_000;
 
 // Worker threads load this too; their standard input is none of the parent's.
@@ -14,6 +16,6 @@ if (isMainThread) {
   });
   process.stdin.on('error', () => {});
   process.stdin.resume();
-  // On its own this keeps no process alive. A pipe has unref(); the type of stdin does not say so.
-  (process.stdin as NodeJS.ReadStream & { unref?(): void }).unref?.();
+  // On its own this keeps no process alive.
+  process.stdin.unref?.();
 }

@@ -1,0 +1,80 @@
+/**
+ * How long does the local mesh take to be ready, and how much memory does each process hold after the tour? The mesh
+ * starts twice on free ports: the first start warms caches, the second counts. Linux only: memory is read from /proc.
+ */
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createSpanRecorder } from '@gatehouse/telemetry/span-recorder';
+import { createScreen, createTourTrace, receiveTraces, runTour, startLocalMesh } from '../src/index.ts';
+
+const READY_SECONDS_TARGET = 20;
+const MEGABYTES_TARGET: Readonly<Record<string, number>> = { inference: 600, embeddings: 350 };
+const SIDECAR_MEGABYTES_TARGET = 130;
+
+const root = fileURLToPath(new URL('../../..', import.meta.url));
+const clock = (): number => Date.now();
+const modelsDir =
+  process.env['GATEHOUSE_MODELS_DIR'] ??
+  join(process.env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'gatehouse', 'models');
+
+async function residentMegabytes(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) / 1000;
+}
+
+/** A process with its children: an engine may run in one of its own. */
+async function treeMegabytes(pid: number): Promise<number> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+  const below = await Promise.all(
+    children
+      .split(' ')
+      .filter(Boolean)
+      .map((child) => treeMegabytes(Number(child))),
+  );
+  return (await residentMegabytes(pid)) + below.reduce((sum, each) => sum + each, 0);
+}
+
+async function startOnce(showMemory: boolean): Promise<number> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'gatehouse-bench-'));
+  const receiver = await receiveTraces();
+  const begunMs = clock();
+  const mesh = await startLocalMesh({
+    root,
+    dataDir,
+    modelsDir,
+    otlpEndpoint: receiver.endpoint,
+    clock,
+    env: Object.fromEntries(
+      Object.entries(process.env).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
+    ),
+  });
+  const readySeconds = (clock() - begunMs) / 1000;
+  try {
+    if (!showMemory) return readySeconds;
+    const recorder = await createSpanRecorder({ serviceName: 'bench', otlpEndpoint: receiver.endpoint });
+    const trace = createTourTrace({ recorder, receiver, clock });
+    const screen = createScreen({ write: () => true });
+    const failed = await runTour({ mesh: mesh.state, screen, trace, signal: new AbortController().signal });
+    await recorder.shutdown();
+    if (failed.length > 0) throw new Error(`the tour failed: ${failed.join(', ')}`);
+    console.log('resident memory after the tour, megabytes');
+    for (const [name, pid] of Object.entries(mesh.pids)) {
+      const target = name.endsWith('sidecar') ? SIDECAR_MEGABYTES_TARGET : MEGABYTES_TARGET[name];
+      const against = target === undefined ? '' : `  (target below ${target})`;
+      console.log(`  ${name.padEnd(22)} ${(await treeMegabytes(pid)).toFixed(0)}${against}`);
+    }
+    return readySeconds;
+  } finally {
+    await mesh.stop();
+    receiver.close();
+    await rm(dataDir, { recursive: true, force: true });
+  }
+}
+
+const cold = await startOnce(false);
+const warm = await startOnce(true);
+console.log(
+  `mesh ready after ${cold.toFixed(1)} s, warm ${warm.toFixed(1)} s (target below ${READY_SECONDS_TARGET})`,
+);
