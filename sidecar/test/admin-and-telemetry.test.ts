@@ -178,7 +178,7 @@ describe('the telemetry port', () => {
   test('gives metrics that Prometheus can read, and that count what was called', async () => {
     for (let i = 0; i < 3; i++) await run(mesh.client(), 'unary', [{}]);
     await run(await mesh.clientAs('stranger'), 'unary', [{}]);
-    await mesh.client().unclassified({}, () => {});
+    await new Promise((resolve) => mesh.client().unclassified({}, resolve));
     const answer = await at('/metrics');
     expect(answer.headers.get('content-type')).toContain('text/plain; version=0.0.4');
     const metrics = readMetrics(await answer.text());
@@ -207,6 +207,7 @@ describe('the telemetry port', () => {
       Date.now() / 1000,
     );
     const egress = readMetrics(await mesh.metrics(mesh.egress));
+    expect(egress.value('gatehouse_calls_started_total', { rpc_method: '_OTHER' })).toBe(1);
     expect(egress.value('gatehouse_circuit_state', { state: 'closed' })).toBe(1);
     expect(egress.value('gatehouse_circuit_state', { state: 'open' })).toBe(0);
     expect(egress.types.get('rpc_client_call_duration_seconds')).toBe('histogram');

@@ -5,14 +5,8 @@ import { status } from '@grpc/grpc-js';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { stringify } from 'yaml';
-import { type Ended, run } from './support/calls.ts';
-import {
-  type EchoClientType,
-  spiffe,
-  startTestMesh,
-  type TestMesh,
-  TRUST_DOMAIN,
-} from './support/test-mesh.ts';
+import { type EchoClientType, type Ended, run } from './support/calls.ts';
+import { spiffe, startTestMesh, type TestMesh, TRUST_DOMAIN } from './support/test-mesh.ts';
 
 const ISSUER = 'https://people.example';
 const BOUND_ISSUER = 'https://bound.example';
@@ -134,6 +128,7 @@ describe('where a rule asks for a token', () => {
     ['of an unknown issuer', { iss: 'https://nobody.example' }, status.UNAUTHENTICATED, 'TOKEN_ISSUER'],
     ['with another claim', { role: 'guest' }, status.PERMISSION_DENIED, 'TOKEN_CLAIMS'],
   ] as const)('one %s is refused', async (_what, claims, code, reason) => {
+    expect.hasAssertions();
     expectRefused(await callWith(mesh.client(), `Bearer ${await sign(key, claims)}`), code, reason);
   });
 

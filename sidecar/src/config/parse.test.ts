@@ -116,8 +116,8 @@ test('all problems are reported at once, those between keys included', () => {
     retries: 3,
   });
   const keys = problemsOf(config).map((line) => line.split(': ')[1]);
-  expect(keys.sort()).toEqual(
-    [
+  expect(new Set(keys)).toEqual(
+    new Set([
       'admin.listen',
       'limits.callsActivMax',
       'limits.callsActiveMax',
@@ -125,7 +125,7 @@ test('all problems are reported at once, those between keys included', () => {
       'policyFile',
       'retries',
       'upstreams[1].name',
-    ].sort(),
+    ]),
   );
 });
 
@@ -138,6 +138,7 @@ test('a document that is no mapping, or empty, or no YAML is refused with what i
   expect(problemsOf('text')[0]).toContain('expected a mapping');
   expect(problemsOf(null).length).toBeGreaterThan(3);
   expect(problemsOf({ ...GOOD, upstreams: [null, 5] })).toHaveLength(2);
-  const parsed = parseConfig('name: [', 'sidecar.yaml');
-  expect('problems' in parsed && formatProblem(parsed.problems[0] ?? expect.fail())).toContain('not YAML');
+  expect(parseConfig('name: [', 'sidecar.yaml')).toMatchObject({
+    problems: [{ line: 1, message: expect.stringContaining('not YAML') }],
+  });
 });

@@ -2,6 +2,7 @@ import { decodeStatusDetails, type StatusDetails } from '@gatehouse/contracts';
 import type { EchoRequest, EchoResponse } from '@gatehouse/testing';
 import {
   type CallOptions,
+  type Client,
   type ClientDuplexStream,
   type ClientReadableStream,
   type ClientUnaryCall,
@@ -10,7 +11,6 @@ import {
   type ServiceError,
   status,
 } from '@grpc/grpc-js';
-import type { EchoClientType } from './test-mesh.ts';
 
 export const CALL_KINDS = ['unary', 'clientStream', 'serverStream', 'bidi'] as const;
 export type CallKind = (typeof CALL_KINDS)[number];
@@ -36,6 +36,11 @@ type AnyCall = ClientUnaryCall &
   ClientReadableStream<EchoResponse> &
   ClientWritableStream<EchoRequest> &
   ClientDuplexStream<EchoRequest, EchoResponse>;
+
+type EchoMethod = CallKind | 'repeatable' | 'unclassified';
+
+/** A client of the echo service; grpc-js does not type the methods of a service that is loaded at run time. */
+export type EchoClientType = Client & Readonly<Record<EchoMethod, (...args: readonly unknown[]) => AnyCall>>;
 
 export type CallOptionsMore = {
   readonly timeoutMs?: number;

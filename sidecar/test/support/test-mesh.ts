@@ -14,6 +14,7 @@ import { type ChannelCredentials, type Client, type ClientOptions, credentials }
 import { stringify } from 'yaml';
 import { parseConfig } from '../../src/config/parse.ts';
 import { type Sidecar, startSidecar } from '../../src/sidecar.ts';
+import type { EchoClientType } from './calls.ts';
 
 export const TRUST_DOMAIN = 'test.gatehouse';
 /** Node takes no IP address as TLS server name; peers are known by SPIFFE ID, not by name. */
@@ -82,9 +83,6 @@ export type TestMesh = {
   stop(): Promise<void>;
 };
 
-// biome-ignore lint/suspicious/noExplicitAny: grpc-js types the methods of a loaded service so.
-export type EchoClientType = Client & Record<string, any>;
-
 export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh> {
   const folder = await mkdtemp(join(tmpdir(), 'gh-'));
   const authority = await createAuthority({ trustDomain: TRUST_DOMAIN, clock, validForMs: 24 * HOUR_MS });
@@ -152,7 +150,7 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
 
   const clients: Client[] = [];
   const open = (address: string, channel: ChannelCredentials, more: ClientOptions): EchoClientType => {
-    const client = new EchoClient.EchoService(address, channel, more) as EchoClientType;
+    const client = new EchoClient.EchoService(address, channel, more) as Client as EchoClientType;
     clients.push(client);
     return client;
   };
