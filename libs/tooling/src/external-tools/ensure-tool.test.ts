@@ -1,0 +1,116 @@
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { ensureTool, ToolUnavailable } from './ensure-tool.ts';
+import { PINNED_TOOLS } from './pinned-tools.ts';
+import { onceInFolder, toolsDir } from './tool-cache.ts';
+
+let folder: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tools-'));
+});
+
+afterEach(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** An environment whose `go` is a script that this test writes. */
+async function envWithGo(script: string): Promise<Record<string, string>> {
+  const bin = join(folder, 'bin');
+  await mkdir(bin);
+  await writeFile(join(bin, 'go'), `#!/bin/sh\n${script}\n`);
+  await chmod(join(bin, 'go'), 0o755);
+  return { GATEHOUSE_TOOLS_DIR: join(folder, 'tools'), PATH: `${bin}:/usr/bin:/bin` };
+}
+
+test('toolsDir takes the given folder, then the XDG cache, then the home folder', () => {
+  expect(toolsDir({ GATEHOUSE_TOOLS_DIR: '/given', XDG_CACHE_HOME: '/xdg', HOME: '/home/a' })).toBe('/given');
+  expect(toolsDir({ XDG_CACHE_HOME: '/xdg', HOME: '/home/a' })).toBe('/xdg/gatehouse/tools');
+  expect(toolsDir({ HOME: '/home/a' })).toBe('/home/a/.cache/gatehouse/tools');
+});
+
+describe('ensureTool', () => {
+  test('builds each command of a Go tool once, and says so once', async () => {
+    // "-o FILE" is where the build goes; the script counts its own runs.
+    const env = await envWithGo(
+      `echo run >> ${join(folder, 'runs')}; while [ "$1" != -o ]; do shift; done; echo built > "$2"`,
+    );
+    const lines: string[] = [];
+    const options = { env, onProgress: (line: string) => lines.push(line) };
+    const built = await ensureTool('grpc-interop', options);
+    expect(await readdir(built)).toEqual(['client', 'server']);
+    expect(await ensureTool('grpc-interop', options)).toBe(built);
+    expect(await readFile(join(folder, 'runs'), 'utf8')).toBe('run\nrun\n');
+    expect(lines).toEqual(['building grpc-interop with Go, once (two to four minutes)']);
+  });
+
+  test('says that Go is missing and where to get it', async () => {
+    const env = { GATEHOUSE_TOOLS_DIR: folder, PATH: '/nonexistent' };
+    await expect(ensureTool('h2spec', { env })).rejects.toThrow(
+      new ToolUnavailable(
+        'h2spec cannot be built: go is not on the PATH; install Go 1.26 or newer from go.dev/dl.',
+      ),
+    );
+  });
+
+  test('passes on what Go complained of, and leaves nothing behind', async () => {
+    const env = await envWithGo(
+      'echo "go: downloading x" >&2; echo "dial tcp: no route to host" >&2; exit 1',
+    );
+    await expect(ensureTool('h2spec', { env })).rejects.toThrow(
+      'h2spec cannot be built (dial tcp: no route to host); the first build needs the Go module proxy.',
+    );
+    expect(await readdir(join(folder, 'tools'))).toEqual([]);
+  });
+
+  test('says that Python is missing', async () => {
+    const env = { GATEHOUSE_TOOLS_DIR: folder, PATH: '/nonexistent' };
+    await expect(ensureTool('python-hpack', { env })).rejects.toThrow('python3 is not on the PATH');
+  });
+
+  test('says which folder cannot be written', async () => {
+    await writeFile(join(folder, 'file'), '');
+    const env = { GATEHOUSE_TOOLS_DIR: join(folder, 'file'), PATH: '/nonexistent' };
+    await expect(ensureTool('h2spec', { env })).rejects.toThrow(
+      /cannot be kept in .*file.*GATEHOUSE_TOOLS_DIR/,
+    );
+  });
+
+  test('names the tools there are when asked for another', async () => {
+    await expect(ensureTool('h3spec', { env: {} })).rejects.toThrow(
+      `there is no tool h3spec; expected one of ${PINNED_TOOLS.map(({ name }) => name).join(', ')}.`,
+    );
+  });
+});
+
+describe('onceInFolder', () => {
+  test('lets one of many at the same time build, and the others wait for it', async () => {
+    let builds = 0;
+    const build = async (temporary: string): Promise<void> => {
+      builds++;
+      await writeFile(join(temporary, 'a'), 'whole');
+    };
+    const folders = await Promise.all([1, 2, 3, 4].map(() => onceInFolder(folder, 'tool', build)));
+    expect(new Set(folders)).toEqual(new Set([join(folder, 'tool')]));
+    expect(builds).toBe(1);
+    expect(await readdir(folder)).toEqual(['tool']);
+  });
+
+  test('takes over from a process that died while building', async () => {
+    // No process has a number above Linux's largest.
+    await writeFile(join(folder, '.tool.lock'), '99999999');
+    await onceInFolder(folder, 'tool', async () => {});
+    expect(await readdir(folder)).toEqual(['tool']);
+  });
+});
+
+test('every Go tool has a go.mod that pins all versions, and their hashes', async () => {
+  for (const tool of PINNED_TOOLS) {
+    if (tool.kind !== 'go') continue;
+    const required = (await readFile(join(tool.module, 'go.mod'), 'utf8')).matchAll(/^\t(\S+) (v\S+)/gm);
+    const sums = await readFile(join(tool.module, 'go.sum'), 'utf8');
+    for (const [, name, version] of required) expect(sums).toContain(`${name} ${version} h1:`);
+  }
+});

@@ -1,0 +1,46 @@
+import { fileURLToPath } from 'node:url';
+
+/** Go commands of one module, pinned by a go.mod and go.sum of our own beside this file. */
+export type GoTool = {
+  readonly kind: 'go';
+  readonly name: string;
+  /** The folder with go.mod and go.sum. */
+  readonly module: string;
+  /** Name of the built file by the package of its command. */
+  readonly commands: Readonly<Record<string, string>>;
+  readonly buildTakes: string;
+};
+
+/** A Python package, pinned by version, unpacked into a folder for PYTHONPATH. */
+export type PythonTool = {
+  readonly kind: 'python';
+  readonly name: string;
+  readonly requirement: string;
+};
+
+export type PinnedTool = GoTool | PythonTool;
+
+const module = (name: string): string => fileURLToPath(new URL(`go/${name}`, import.meta.url));
+
+/** The programs of others that tests hold the sidecar against. Nothing of them is shipped. */
+export const PINNED_TOOLS: readonly PinnedTool[] = [
+  {
+    kind: 'go',
+    name: 'h2spec',
+    // The newest version that Go's module proxy has: later tags lack the major version in their module path.
+    module: module('h2spec'),
+    commands: { 'github.com/summerwind/h2spec/cmd/h2spec': 'h2spec' },
+    buildTakes: 'about 20 s',
+  },
+  {
+    kind: 'go',
+    name: 'grpc-interop',
+    module: module('grpc-interop'),
+    commands: {
+      'google.golang.org/grpc/interop/client': 'client',
+      'google.golang.org/grpc/interop/server': 'server',
+    },
+    buildTakes: 'two to four minutes',
+  },
+  { kind: 'python', name: 'python-hpack', requirement: 'hpack==4.2.0' },
+];
