@@ -133,7 +133,7 @@ generate(node);
 if (command.models)
   run(
     node,
-    ['libs/tooling/src/models-main.ts'],
+    ['libs/tooling/src/models/main.ts'],
     'a model is missing (the line above says which, and how to get it).',
   );
 if (command.entry) {

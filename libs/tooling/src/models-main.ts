@@ -1,2 +1,0 @@
-// What the bootstrap still calls; the program is models/main.ts.
-import './models/main.ts';
