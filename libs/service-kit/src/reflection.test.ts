@@ -39,9 +39,12 @@ test('lists the services and gives their files with imports and custom options',
 
   const symbol = { $case: 'fileContainingSymbol', value: 'gatehouse.inference.v1.InferenceService.Generate' };
   const files = (await reflect(address, symbol)).messageResponse;
-  if (files?.$case !== 'fileDescriptorResponse') return expect.fail(`answered ${files?.$case}`);
+  if (files?.$case !== 'fileDescriptorResponse') throw new Error(`answered ${files?.$case}`);
   const protos = files.value.fileDescriptorProto.map((bytes) => fromBinary(FileDescriptorProtoSchema, bytes));
   expect(protos.map(({ name }) => name)).toEqual(
     expect.arrayContaining(['gatehouse/inference/v1/inference.proto', 'google/protobuf/duration.proto']),
   );
+  const inference = protos.find(({ name }) => name === 'gatehouse/inference/v1/inference.proto');
+  const options = inference?.service[0]?.method[0]?.options;
+  expect(options?.$unknown?.map(({ no }) => no)).toContain(50901); // gatehouse.policy.v1.method
 });

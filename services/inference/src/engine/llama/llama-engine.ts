@@ -129,7 +129,8 @@ export class LlamaEngine implements Engine {
           yield completed(answer.outcome, signal);
           return;
         }
-        if (!signal.aborted && (answer.kind === 'started' || answer.kind === 'delta')) yield answer;
+        if (!signal.aborted && (answer.kind === 'started' || answer.kind === 'delta'))
+          yield withoutId(answer);
       }
     } finally {
       signal.removeEventListener('abort', cancel);
@@ -148,6 +149,12 @@ export class LlamaEngine implements Engine {
       });
     });
   }
+}
+
+function withoutId(answer: Extract<Answer, { kind: 'started' | 'delta' }>): GenerationEvent {
+  return answer.kind === 'started'
+    ? { kind: 'started', inputTokens: answer.inputTokens }
+    : { kind: 'delta', text: answer.text, outputTokens: answer.outputTokens };
 }
 
 function completed(outcome: Outcome, signal: AbortSignal): GenerationEvent {
