@@ -58,10 +58,10 @@ export type LocalMesh = {
 
 const READY_MS_MAX = 60_000;
 /**
- * A sidecar's young generation, in MiB per half. What a call leaves behind is small and dies at once; the default of 16
- * would be 20 MB of memory in which nothing lives.
+ * The young generation of each process, in MiB per half. What calls leave behind is small and dies at once; with the
+ * default of 16 a process holds 20 to 60 MB in which nothing lives.
  */
-const SIDECAR_FLAGS = ['--max-semi-space-size=4'];
+const NODE_FLAGS = ['--max-semi-space-size=4'];
 /** What each stage of stopping may take before its processes are killed. */
 const STOP_MS_MAX = 6000;
 const LOG_LINES_SHOWN = 12;
@@ -109,6 +109,7 @@ export async function startLocalMesh(options: LocalMeshOptions): Promise<LocalMe
   }
 }
 
+const serviceProgram = (service: ServiceName): string => `services/${service}/src/main.ts`;
 const SIDECAR_PROGRAM = 'sidecar/src/main.ts';
 const sidecarOf = (service: ServiceName): string => `${service} sidecar`;
 
@@ -175,11 +176,11 @@ async function startChildren(
   options: LocalMeshOptions,
 ): Promise<void> {
   const env = await fillCompileCache(options);
-  const start = async (name: string, program: readonly string[], config: string): Promise<void> => {
+  const start = async (name: string, program: string, config: string): Promise<void> => {
     const logFile = join(parts.logsDir, `${name.replace(' ', '-')}.log`);
     const child = await startChild({
       name,
-      program: [...program, '--config', config],
+      program: [...NODE_FLAGS, program, '--config', config],
       cwd: options.root,
       env,
       logFile,
@@ -187,14 +188,14 @@ async function startChildren(
     parts.children.set(name, child);
   };
   for (const service of SERVICES) {
-    await start(service, [`services/${service}/src/main.ts`], configs[service].service);
-    await start(sidecarOf(service), [...SIDECAR_FLAGS, SIDECAR_PROGRAM], configs[service].sidecar);
+    await start(service, serviceProgram(service), configs[service].service);
+    await start(sidecarOf(service), SIDECAR_PROGRAM, configs[service].sidecar);
   }
 }
 
 /**
- * Gives the processes a place for compiled code, and fills it for the sidecar when it is new. A process that finds its
- * code there starts in two thirds of the time and needs 25 MB less, because nothing has to strip types.
+ * Gives the processes a place for compiled code, and fills it when it is new. A process that finds its code there starts
+ * in two thirds of the time and needs 25 MB less, because nothing has to strip types.
  *
  * @returns the environment of the processes
  */
@@ -202,9 +203,15 @@ async function fillCompileCache({ root, dataDir, env }: LocalMeshOptions): Promi
   const cacheDir = env['NODE_COMPILE_CACHE'] ?? join(dataDir, 'compile-cache');
   const withCache = { ...env, NODE_COMPILE_CACHE: cacheDir };
   if (existsSync(cacheDir)) return withCache;
-  // Without a configuration a sidecar ends once it has been loaded.
-  const loaded = spawn(process.execPath, [SIDECAR_PROGRAM], { cwd: root, env: withCache, stdio: 'ignore' });
-  await once(loaded, 'exit');
+  const load = async (...program: string[]): Promise<void> => {
+    // Without a configuration a program ends once it has been loaded.
+    const loaded = spawn(process.execPath, program, { cwd: root, env: withCache, stdio: 'ignore' });
+    await once(loaded, 'exit');
+  };
+  // A service imports start.ts late, after it has read its configuration.
+  const loadService = (name: ServiceName): Promise<void> =>
+    load('--import', `./services/${name}/src/start.ts`, serviceProgram(name));
+  await Promise.all([load(SIDECAR_PROGRAM), ...SERVICES.map(loadService)]);
   return withCache;
 }
 
