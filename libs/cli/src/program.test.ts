@@ -135,7 +135,9 @@ describe('gatehouse policy test', () => {
       `- { ${intern}, ${GENERATE}, expect: deny }\n- { ${intern}, ${GENERATE}, expect: allow }\n`,
     );
     const { exitCode, out } = await runCli(folder, 'policy', 'test', cases, '--policy', POLICY);
-    expect(out).toContain(`${cases}:2: got refused (NO_MATCHING_RULE) by no rule, expected allow`);
+    expect(out).toContain(
+      `${cases}:2: got refused (DENIED_BY_RULE) by rule intern-may-not-run-models, expected allow`,
+    );
     expect(exitCode).toBe(1);
   });
 

@@ -122,10 +122,14 @@ describe('gatehouse call', () => {
     const data = JSON.stringify({ model: MODEL, prompt: 'Hello' });
     const args = ['call', 'InferenceService/Generate', '--data', data, '--as', 'intern'];
     const people = await runCli(dataDir, ...args);
-    expect(people.err).toContain('PERMISSION_DENIED NO_MATCHING_RULE');
+    expect(people.err).toContain('PERMISSION_DENIED DENIED_BY_RULE');
     const programs = await runCli(dataDir, ...args, '--json');
     expect(JSON.parse(programs.out)).toMatchObject({
-      error: { code: 'PERMISSION_DENIED', reason: 'NO_MATCHING_RULE' },
+      error: {
+        code: 'PERMISSION_DENIED',
+        reason: 'DENIED_BY_RULE',
+        metadata: { rule: 'intern-may-not-run-models' },
+      },
     });
     expect([people.exitCode, programs.exitCode]).toEqual([1, 1]);
   });
@@ -158,7 +162,7 @@ describe('gatehouse policy explain', () => {
   it('says what the policy in force decides, rule by rule', async () => {
     const args = ['policy', 'explain', '--to', 'InferenceService/Generate', '--model', MODEL];
     const refused = await runCli(dataDir, ...args, '--from', 'intern');
-    expect(refused.out).toContain('refused NO_MATCHING_RULE by no rule');
+    expect(refused.out).toContain('refused DENIED_BY_RULE by rule intern-may-not-run-models');
     expect(refused.out).toMatch(/intern-may-look-at-models: .*does not name the method/);
     expect(refused.exitCode).toBe(1);
     const allowed = await runCli(dataDir, ...args, '--from', 'orchestration', '--json');

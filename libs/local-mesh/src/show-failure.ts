@@ -9,7 +9,9 @@ export function showFailure(screen: Screen, failure: CallFailure): void {
   screen.line(`  ${failure.message}`);
   const facts = Object.entries(failure.metadata);
   const columns = Math.max(0, ...facts.map(([name]) => name.length));
-  for (const [name, value] of facts) screen.line(`    ${colors.dim(name.padEnd(columns))}  ${value}`);
+  for (const [name, value] of facts) {
+    screen.line(`    ${colors.dim(name.padEnd(columns))}  ${value === '' ? 'none' : value}`);
+  }
   for (const { type, value } of failure.details) {
     screen.line(`    ${colors.dim(type)}  ${typeof value === 'string' ? value : JSON.stringify(value)}`);
   }

@@ -2,17 +2,18 @@ import { ChatRole, InferenceServiceService, Priority } from '@gatehouse/contract
 import { connectToMesh } from '../mesh-client.ts';
 import { LANGUAGE_MODEL } from '../mesh-layout.ts';
 import { formatMs } from '../screen.ts';
+import { createTextWriter } from '../text-writer.ts';
 import type { TourContext } from './tour.ts';
 
-const QUESTION = 'Why is the sky blue? Answer in two sentences.';
-const TOKENS_MAX = 80;
+const QUESTION = 'Give me two tips for writing a good email.';
+const TOKENS_MAX = 100;
 
 export async function tourGeneration({ mesh, screen, trace, signal }: TourContext): Promise<void> {
   const { colors } = screen;
   const client = await connectToMesh(mesh, 'inference', 'developer');
   try {
     screen.line(colors.dim(`  ${LANGUAGE_MODEL} is asked: ${QUESTION}`));
-    screen.write('  ');
+    const write = createTextWriter(screen, '  ');
     await trace.inSpan('tour: generation', async (traceparent) => {
       const events = client.serverStream(
         InferenceServiceService.streamGenerate,
@@ -33,7 +34,7 @@ export async function tourGeneration({ mesh, screen, trace, signal }: TourContex
       );
       let completed = false;
       for await (const { event } of events) {
-        if (event?.$case === 'delta') screen.write(event.value.text.replaceAll('\n', '\n  '));
+        if (event?.$case === 'delta') write(event.value.text);
         if (event?.$case !== 'completed') continue;
         completed = true;
         const { usage, timings, model } = event.value;

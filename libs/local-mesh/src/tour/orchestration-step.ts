@@ -1,6 +1,7 @@
 import { OrchestrationServiceService, type StreamExecuteResponse } from '@gatehouse/contracts/orchestration';
 import { connectToMesh } from '../mesh-client.ts';
 import { formatMs, type Screen } from '../screen.ts';
+import { createTextWriter } from '../text-writer.ts';
 import type { TourContext } from './tour.ts';
 
 export const ORCHESTRATION_SPAN = 'tour: orchestration';
@@ -42,6 +43,7 @@ export async function tourOrchestration({ mesh, screen, trace, signal }: TourCon
 function eventWriter(screen: Screen): (event: StreamExecuteResponse['event']) => void {
   const { colors } = screen;
   let open = '';
+  let write = createTextWriter(screen, '    ');
   const endLine = (): void => {
     if (open !== '') screen.line();
     open = '';
@@ -55,10 +57,10 @@ function eventWriter(screen: Screen): (event: StreamExecuteResponse['event']) =>
       case 'nodeDelta':
         if (open !== event.value.path) {
           endLine();
-          screen.write('    ');
+          write = createTextWriter(screen, '    ');
           open = event.value.path;
         }
-        screen.write(event.value.text.replaceAll('\n', '\n    '));
+        write(event.value.text);
         return;
       case 'nodeEnded': {
         endLine();
