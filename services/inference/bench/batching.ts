@@ -47,6 +47,10 @@ async function generate(channel: EgressChannel, seed: number): Promise<number> {
   throw new Error('the stream ended early');
 }
 
+function print(line: object): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}
+
 const service = await startInference({
   models: [
     { ...llamaConfig, contextTokensMax: 1024, sequencesMax: 8, batchTokensMax: 128, threadsMax: undefined },
@@ -65,14 +69,12 @@ try {
       const tokensPerS = (tokens / (performance.now() - begun)) * 1000;
       const cpuMsPerToken = ((await cpuMs(pids)) - cpuBefore) / tokens;
       best[concurrency] = Math.max(best[concurrency] ?? 0, tokensPerS);
-      console.log(JSON.stringify({ bench: 'generate', concurrency, tokens, tokensPerS, cpuMsPerToken }));
+      print({ bench: 'generate', concurrency, tokens, tokensPerS, cpuMsPerToken });
     }
   }
   const speedup = (best['8'] ?? 0) / (best['1'] ?? 1);
   const residentMbAll = await Promise.all(pids.map(residentMb));
-  console.log(
-    JSON.stringify({ bench: 'generate', speedupOf8: speedup, target: 2.5, residentMb: residentMbAll }),
-  );
+  print({ bench: 'generate', speedupOf8: speedup, target: 2.5, residentMb: residentMbAll });
 } finally {
   channel.close();
   await service.end('SIGTERM');

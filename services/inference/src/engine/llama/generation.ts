@@ -1,12 +1,13 @@
 import type { Token } from 'node-llama-cpp';
 import type { FinishReason, GenerationRequest } from '../engine.ts';
+import { rankAsPriority } from './batch-order.ts';
 import { InputRefused, type OpenModel, type RankedSequence } from './llama-model.ts';
 import type { Outcome } from './protocol.ts';
 import { StopFilter } from './stop-filter.ts';
 import { TokenTextDecoder } from './text-decoder.ts';
 
 /** Tokens that sampling chooses from. Sorting a whole vocabulary for each costs more than a small model's evaluation. */
-const candidatesMax = 128;
+const candidatesMax = 40;
 
 export interface GenerationEvents {
   started(inputTokens: number): void;
@@ -44,6 +45,7 @@ export async function generateText(
       topP: request.topP,
       topK: candidatesMax,
       minP: 0,
+      evaluationPriority: rankAsPriority(taken.rank),
       ...(request.seed === undefined ? {} : { seed: request.seed }),
       ...(grammarEvaluationState ? { grammarEvaluationState } : {}),
     };
@@ -51,7 +53,7 @@ export async function generateText(
     const text = new OutputText(open, input, request.stop, events);
     const finishReason = await readTokens(
       {
-        nextTurn: () => open.gate.turn(taken.rank),
+        nextTurn: () => open.gate.turn(),
         tokens: taken.sequence.evaluate(last, sampling),
         outputTokensMax,
         signal,
@@ -80,9 +82,11 @@ async function evaluateInput(
   for (;;) {
     const part = Math.max(1, Math.floor(options.batchTokensMax / gate.members));
     if (input.length - from <= part) return input.slice(from);
-    await gate.turn(rank);
+    await gate.turn();
     if (signal.aborted) return [];
-    await sequence.evaluateWithoutGeneratingNewTokens(input.slice(from, from + part));
+    await sequence.evaluateWithoutGeneratingNewTokens(input.slice(from, from + part), {
+      evaluationPriority: rankAsPriority(rank),
+    });
     from += part;
   }
 }

@@ -1,7 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { RpcError } from '@gatehouse/service-kit';
+import type { RpcError } from '@gatehouse/service-kit';
 import { StartFailure } from '@gatehouse/service-kit/main';
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
@@ -200,7 +200,7 @@ test('a crash of the engine ends its calls with UNAVAILABLE, and it comes back',
   engine.onReadiness((ready) => readiness.push(ready));
   const generation = engine.generate(request({ maxTokens: 200 }), never);
   await generation.next();
-  process.kill(engine.pid ?? expect.fail('no process'), 'SIGKILL');
+  process.kill(Number(engine.pid), 'SIGKILL');
   const rest = async () => {
     for await (const _ of generation) continue;
   };

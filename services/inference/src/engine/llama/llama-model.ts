@@ -13,6 +13,7 @@ import {
   type Token,
 } from 'node-llama-cpp';
 import type { ChatTurn, GenerationInput } from '../engine.ts';
+import { inRankOrder } from './batch-order.ts';
 import { checkJsonSchema } from './json-schema.ts';
 import type { EngineStats, InputRefusal, OpenOptions } from './protocol.ts';
 import { StepGate } from './step-gate.ts';
@@ -46,7 +47,7 @@ export class OpenModel {
   readonly #llama: Llama;
   readonly #chat: JinjaTemplateChatWrapper | undefined;
   readonly #sequences: RankedSequence[];
-  /** The lowest rank first, so that those in use follow one another (see StepGate). */
+  /** The lowest rank first, so that those in use follow one another (see batch-order.ts). */
   readonly #free: RankedSequence[];
   readonly #grammars = new Map<string, Promise<LlamaGrammar>>();
 
@@ -85,6 +86,7 @@ export class OpenModel {
       flashAttention: true,
       experimentalKvCacheKeyType: kvTypes[options.kvCacheType],
       experimentalKvCacheValueType: kvTypes[options.kvCacheType],
+      batching: { itemPrioritizationStrategy: inRankOrder },
       failedCreationRemedy: false,
     });
     return new OpenModel(llama, context, options);

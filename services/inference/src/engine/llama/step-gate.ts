@@ -1,12 +1,11 @@
 /**
  * Makes the running generations take their steps together, so that llama.cpp evaluates one token of each in one batch.
  * Left alone they drift apart: whoever is sampled last misses the next batch and then makes batches of its own, which
- * cost nearly as much as full ones. They are released by rank, the index of their sequence, because llama.cpp evaluates
- * sequences together only where their indexes follow one another.
+ * cost nearly as much as full ones.
  */
 export class StepGate {
   #members = 0;
-  #waiting: { readonly rank: number; readonly resolve: () => void }[] = [];
+  #waiting: (() => void)[] = [];
 
   get members(): number {
     return this.#members;
@@ -23,17 +22,17 @@ export class StepGate {
   }
 
   /** Resolves when every member waits for its turn. */
-  turn(rank: number): Promise<void> {
+  turn(): Promise<void> {
     return new Promise((resolve) => {
-      this.#waiting.push({ rank, resolve });
+      this.#waiting.push(resolve);
       this.#release();
     });
   }
 
   #release(): void {
     if (this.#waiting.length < this.#members) return;
-    const released = this.#waiting.sort((a, b) => a.rank - b.rank);
+    const released = this.#waiting;
     this.#waiting = [];
-    for (const { resolve } of released) resolve();
+    for (const resolve of released) resolve();
   }
 }

@@ -5,7 +5,7 @@ import { StopFilter } from './stop-filter.ts';
 function* cuts(text: string): Generator<string[]> {
   for (let mask = 0; mask < 2 ** (text.length - 1); mask += 1) {
     const pieces = [''];
-    [...text].forEach((character, at) => {
+    text.split('').forEach((character, at) => {
       if (at > 0 && (mask >> (at - 1)) & 1) pieces.push('');
       pieces[pieces.length - 1] += character;
     });
