@@ -1,0 +1,78 @@
+import { status } from '@grpc/grpc-js';
+import { expect, test, vi } from 'vitest';
+import { type EchoClientType, run } from './support/calls.ts';
+import { startTestMesh } from './support/test-mesh.ts';
+
+const UNARY_CALLERS = 8;
+const STREAM_CALLERS = 4;
+
+/** An endpoint that has refused connections is not dialled for as long: until then there is only the other one. */
+const BACKOFF_MS_MAX = 2_000;
+
+/** Calls without pause until it is stopped: unary calls, and streams of a few answers. */
+function startLoad(client: EchoClientType) {
+  const failures: string[] = [];
+  let calls = 0;
+  let running = true;
+  const loop = async (call: () => ReturnType<typeof run>, expected: number): Promise<void> => {
+    while (running) {
+      const ended = await call();
+      calls += 1;
+      if (ended.code !== status.OK || ended.answers.length !== expected)
+        failures.push(`${status[ended.code]} ${ended.message} after ${ended.answers.length} answers`);
+    }
+  };
+  const loops = [
+    ...Array.from({ length: UNARY_CALLERS }, () => loop(() => run(client, 'unary', [{ text: 'x' }]), 1)),
+    ...Array.from({ length: STREAM_CALLERS / 2 }, () =>
+      loop(() => run(client, 'serverStream', [{ count: 20, delayMs: 5 }]), 20),
+    ),
+    ...Array.from({ length: STREAM_CALLERS / 2 }, () =>
+      loop(
+        () =>
+          run(
+            client,
+            'bidi',
+            Array.from({ length: 10 }, () => ({ delayMs: 5 })),
+          ),
+        10,
+      ),
+    ),
+  ];
+  return {
+    failures,
+    /** Resolves when so many more calls have ended. */
+    more: (count: number) => {
+      const until = calls + count;
+      return vi.waitFor(() => expect(calls).toBeGreaterThanOrEqual(until), { timeout: 20_000, interval: 10 });
+    },
+    stop: async () => {
+      running = false;
+      await Promise.all(loops);
+    },
+  };
+}
+
+test('two sidecars before one app are drained and started again one after the other under load, and no call fails', async () => {
+  const mesh = await startTestMesh({ inbounds: 2 });
+  const load = startLoad(mesh.client());
+  try {
+    await load.more(200);
+    for (let turn = 0; turn < 2; turn++) {
+      const drainingAtMs = performance.now();
+      await mesh.inbounds[turn]?.drain();
+      // It waits for streams of a tenth of a second, and never for the limit of 25 s.
+      expect(performance.now() - drainingAtMs).toBeLessThan(5_000);
+      // All of the load is now on the other one, which is drained next.
+      await load.more(100);
+      await mesh.restartInbound(turn);
+      const againAtMs = performance.now();
+      while (performance.now() - againAtMs < BACKOFF_MS_MAX) await load.more(10);
+    }
+    await load.stop();
+    expect(load.failures).toEqual([]);
+  } finally {
+    await load.stop();
+    await mesh.stop();
+  }
+}, 60_000);
