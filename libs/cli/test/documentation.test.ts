@@ -9,7 +9,9 @@ const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 /** The fenced blocks of a language in a page. */
 async function blocks(page: string, language: string): Promise<string[]> {
   const text = await readFile(join(ROOT, page), 'utf8');
-  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm'))].map(([, block]) => block ?? '');
+  return [...text.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\``, 'gm'))].map(
+    ([, block]) => block ?? '',
+  );
 }
 
 async function pages(): Promise<string[]> {

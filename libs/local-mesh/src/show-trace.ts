@@ -23,12 +23,14 @@ export function showTrace(screen: Screen, spans: readonly ReceivedSpan[]): void 
   }
 }
 
-/** `branch process what it did (why it was allowed, refused or tried again)`. */
+/** `branch process what it did (which node it was; why it was allowed, refused or tried again)`. */
 function label({ branch, span }: TraceRow, colors: Colors): string {
+  const node = span.attributes[ATTRIBUTES.nodePath];
   const rule = span.attributes[ATTRIBUTES.ruleId];
   const refusal = span.attributes[ATTRIBUTES.refusalReason];
   const retry = Number(span.attributes[ATTRIBUTES.retryNumber] ?? 0);
   const notes = [
+    ...(node === undefined ? [] : [String(node)]),
     ...(rule === undefined ? [] : [`rule ${String(rule)}`]),
     ...(refusal === undefined ? [] : [`refused: ${String(refusal)}`]),
     ...(retry === 0 ? [] : [`try ${retry + 1}`]),
