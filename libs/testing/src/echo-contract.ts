@@ -1,12 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
-import {
-  type Client,
-  type GrpcObject,
-  loadPackageDefinition,
-  type ServiceClientConstructor,
-} from '@grpc/grpc-js';
+import { type GrpcObject, loadPackageDefinition, type ServiceClientConstructor } from '@grpc/grpc-js';
 import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
 
 /** The overlay that classifies the echo service. */
@@ -64,5 +59,3 @@ const packages: GrpcObject = loadPackageDefinition(definition);
 export const EchoClient = ((packages['testing'] as GrpcObject)['echo'] as GrpcObject)['v1'] as unknown as {
   readonly EchoService: ServiceClientConstructor;
 };
-
-export type { Client };

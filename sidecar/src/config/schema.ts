@@ -162,7 +162,6 @@ export const sidecarConfigSchema = z
   }, ALWAYS);
 
 export type SidecarConfig = z.output<typeof sidecarConfigSchema>;
-export type SidecarLimits = SidecarConfig['limits'];
 
 function isInRange(at: string): boolean {
   return at.startsWith('unix:')

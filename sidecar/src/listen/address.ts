@@ -13,7 +13,7 @@ export class ListenError extends Error {
 }
 
 /** @param address `unix:/path.sock` or `host:port`, checked by the config schema */
-export function listenOptions(address: string): ListenOptions {
+function listenOptions(address: string): ListenOptions {
   if (address.startsWith('unix:')) return { path: address.slice('unix:'.length) };
   const colon = address.lastIndexOf(':');
   return { host: address.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(address.slice(colon + 1)) };

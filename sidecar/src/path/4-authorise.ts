@@ -17,7 +17,7 @@ export type DecisionFacts = {
 
 class Permit {
   /** Makes the type nominal: an object that only looks like a Permit is none. */
-  readonly #minted = true;
+  declare private readonly minted: never;
   readonly ruleId: string;
 
   constructor(ruleId: string) {

@@ -9,7 +9,7 @@ export const DURATION_BUCKETS: readonly number[] = [
 const STATUS_COUNT = 17;
 
 /** Durations of the calls of one method that ended with one status. */
-export class DurationHistogram {
+class DurationHistogram {
   readonly counts = new Float64Array(DURATION_BUCKETS.length + 1);
   sumSeconds = 0;
   total = 0;
@@ -26,9 +26,7 @@ export class DurationHistogram {
 /** What is counted of one method, as arrays: a labelled counter's look-up costs more than the rest of a call's metrics. */
 class MethodMetrics {
   started = 0;
-  readonly byStatus: (DurationHistogram | undefined)[] = new Array<DurationHistogram | undefined>(
-    STATUS_COUNT,
-  );
+  readonly byStatus: (DurationHistogram | undefined)[] = Array.from({ length: STATUS_COUNT });
 }
 
 /** One line of a metric. */

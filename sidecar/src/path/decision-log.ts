@@ -22,7 +22,7 @@ export class DecisionLog {
 
   /** @param prefix begins every decision id, so that ids of several sidecars and of several starts differ */
   constructor(keptMax: number, prefix: string) {
-    this.#ring = new Array<LoggedDecision | undefined>(keptMax).fill(undefined);
+    this.#ring = Array.from({ length: keptMax });
     this.#prefix = prefix;
   }
 

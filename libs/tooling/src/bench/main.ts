@@ -7,9 +7,15 @@ const root = fileURLToPath(new URL('../../../..', import.meta.url));
 
 const benches: readonly { readonly question: string; readonly file: string }[] = [
   { question: 'What does a sidecar hop cost a caller?', file: 'sidecar/bench/hop-latency.ts' },
-  { question: 'What do concurrent generations gain?', file: 'services/inference/bench/concurrent-generations.ts' },
+  {
+    question: 'What do concurrent generations gain?',
+    file: 'services/inference/bench/concurrent-generations.ts',
+  },
   { question: 'What does batching of embeddings gain?', file: 'services/embeddings/bench/batching.ts' },
-  { question: 'How soon is the mesh ready, and how large are its processes?', file: 'libs/local-mesh/bench/start-and-memory.ts' },
+  {
+    question: 'How soon is the mesh ready, and how large are its processes?',
+    file: 'libs/local-mesh/bench/start-and-memory.ts',
+  },
 ];
 
 let failed = 0;

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** How many checks a step made, and how they went. */
-export type Tally = { readonly passed: number; readonly failed: number; readonly notRun: number };
+type Tally = { readonly passed: number; readonly failed: number; readonly notRun: number };
 
 /** One thing that is checked: a name for people and the work. */
 export type Step = { readonly title: string; readonly run: (root: string) => Promise<Tally> };
