@@ -7,7 +7,7 @@ import {
   type ServerUnaryCall,
   type ServerWritableStream,
   type sendUnaryData,
-  status,
+  type status,
 } from '@grpc/grpc-js';
 import { EchoClient, type EchoRequest, type EchoResponse } from './echo-contract.ts';
 
