@@ -27,6 +27,8 @@ export type RunningCall = {
   readonly ended: Promise<Ended>;
   /** Resolves with the first answer of a stream. */
   readonly firstAnswer: Promise<void>;
+  /** One more request of a stream that was kept open. */
+  send(request: EchoRequest): void;
   cancel(): void;
   pause(): void;
   resume(): void;
@@ -100,6 +102,7 @@ export function startCall(
   return {
     ended: end.promise,
     firstAnswer: first.promise,
+    send: (request) => call.write(request),
     cancel: () => call.cancel(),
     pause: () => call.pause(),
     resume: () => call.resume(),
