@@ -87,6 +87,20 @@ describe('sending', () => {
     expect(stream.closed).toBe(true);
   });
 
+  it('resets nothing when both sides have ended a stream, also from within the report of its last bytes', async () => {
+    const peer = RawPeer.server();
+    peer.recorder.onSent = (stream) => stream.reset(ErrorCode.NO_ERROR);
+    peer.input(setting(4, 0), headers(1, END));
+    const stream = opened(peer);
+    stream.sendHeaders(HEAD, false);
+    send(stream, 'abc');
+    stream.sendTrailers(TRAILERS);
+    peer.input(frame(WINDOW_UPDATE, 0, 1, uint32(3)));
+    await expect.poll(() => peer.written(HEADERS, 1)).toHaveLength(2);
+    expect(stream.closed).toBe(true);
+    expect(peer.written(RST_STREAM)).toEqual([]);
+  });
+
   it('ends a stream without window by an empty frame', async () => {
     const peer = RawPeer.server();
     peer.input(setting(4, 0), headers(1, END));

@@ -157,10 +157,10 @@ export class Stream {
   /**
    * Sends RST_STREAM (nothing when no head was sent) and drops queued data; the handler hears nothing more. Bytes not
    * consumed are given back to the connection, also when the stream was closed before. A server that has answered
-   * while the request goes on resets with NO_ERROR (RFC 9113 §8.1).
+   * while the request goes on resets with NO_ERROR (RFC 9113 §8.1). Nothing is sent once both sides have ended it.
    */
   reset(code: number): void {
-    if (this.closed) this.giveBack();
+    if (this.closed || (this.localEnded && this.remoteEnded)) this.giveBack();
     else this.connection.streams.reset(this, code);
   }
 

@@ -6,6 +6,7 @@ import { ErrorCode } from './error-code.ts';
 import { STREAM_ID_LARGEST, WINDOW_BYTES_INITIAL, WINDOW_BYTES_LARGEST } from './frame-types.ts';
 import { ReceiveWindow } from './receive-window.ts';
 import { Stream, type StreamHandler, type StreamReset } from './stream.ts';
+import { StreamTable } from './stream-table.ts';
 
 /** What there is to tell every stream when the connection closes under it. */
 export interface ConnectionLoss {
@@ -21,7 +22,7 @@ export class Streams {
   /** Highest id that the client at the other end has used. */
   newestPeerId = 0;
   private readonly connection: Connection;
-  private readonly open = new Map<number, Stream>();
+  private readonly open = new StreamTable();
   private readonly closed = new ClosedStreams();
   private nextOwnId = 1;
   /** Highest id of the client that is served: all, until the last GOAWAY fixes it. */
@@ -199,7 +200,7 @@ export class Streams {
     const open = this.acknowledged ? target : Math.max(target, WINDOW_BYTES_INITIAL);
     const window = new ReceiveWindow(open, target);
     const stream = new Stream(this.connection, streamId, handler, remote.initialWindowBytes, window);
-    this.open.set(streamId, stream);
+    this.open.add(stream);
     return stream;
   }
 

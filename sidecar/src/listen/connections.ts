@@ -59,7 +59,7 @@ export class Connections {
 
   /** Calls in progress on one connection. */
   callsOn(connection: Connection): Passage[] {
-    return [...this.#pipeline.active].filter((passage) => passage.stream.connection === connection);
+    return this.#pipeline.active().filter((passage) => passage.stream.connection === connection);
   }
 
   /** Tells every peer to open no more streams; resolves when all connections have closed. */
@@ -71,7 +71,7 @@ export class Connections {
 
   /** Ends every call that is left with UNAVAILABLE, and every connection. */
   cut(): void {
-    for (const passage of this.#pipeline.active) this.#pipeline.refuse(passage, { kind: 'draining' });
+    for (const passage of this.#pipeline.active()) this.#pipeline.refuse(passage, { kind: 'draining' });
     for (const connection of this.#open) connection.destroy(ErrorCode.NO_ERROR, 'shutting down');
   }
 }

@@ -14,6 +14,8 @@ afterEach(() => {
 
 class Waiting implements Expiring {
   deadlineAtMs: number;
+  wheelSlot: Expiring['wheelSlot'] = null;
+  wheelPlace = 0;
   calledAtMs: number[] = [];
   constructor(deadlineAtMs: number) {
     this.deadlineAtMs = deadlineAtMs;
@@ -112,7 +114,9 @@ test('after a pause of the process longer than a turn every passed deadline is c
 test('a deadline may add another when it is called', () => {
   const wheel = new DeadlineWheel(clock);
   const next = new Waiting(clock() + 100);
-  wheel.add({ deadlineAtMs: clock() + 50, onDeadline: () => wheel.add(next) });
+  const first = new Waiting(clock() + 50);
+  first.onDeadline = () => wheel.add(next);
+  wheel.add(first);
   vi.advanceTimersByTime(100 + 2 * TICK_MS);
   expect(next.calledAtMs).toHaveLength(1);
 });

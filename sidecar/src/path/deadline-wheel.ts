@@ -7,9 +7,17 @@ const SLOTS = 1024;
 
 /** Something that ends at a time. It belongs to one wheel and stands in it at most once. */
 export interface Expiring {
+  /** Must not change while it stands in a wheel. */
   readonly deadlineAtMs: number;
+  /** Null at first; the wheel's own from then on. */
+  wheelSlot: WheelSlot | null;
+  /** 0 at first; the wheel's own from then on. */
+  wheelPlace: number;
   onDeadline(): void;
 }
+
+/** Deadlines in no order; each knows its place. A Set under such churn would keep garbage alive, see StreamTable. */
+type WheelSlot = Expiring[];
 
 /**
  * Deadlines of all calls on one timer (a hashed timing wheel, Varghese and Lauck 1987): adding and removing cost the
@@ -18,7 +26,7 @@ export interface Expiring {
  */
 export class DeadlineWheel {
   readonly #clock: Clock;
-  readonly #slots: Set<Expiring>[] = Array.from({ length: SLOTS }, () => new Set());
+  readonly #slots: readonly WheelSlot[] = Array.from({ length: SLOTS }, () => []);
   #timer: NodeJS.Timeout | null = null;
   /** The first tick that the next turn looks at. */
   #tick = 0;
@@ -33,27 +41,33 @@ export class DeadlineWheel {
   }
 
   add(item: Expiring): void {
+    if (item.wheelSlot !== null) return;
     if (this.#timer === null) {
       this.#tick = Math.floor(this.#clock() / TICK_MS);
       this.#timer = setInterval(() => this.#turn(), TICK_MS);
       this.#timer.unref();
     }
-    const slot = this.#slotOf(item);
-    if (slot.has(item)) return;
+    const { deadlineAtMs } = item;
+    const slot = this.#slots[Math.ceil(deadlineAtMs / TICK_MS) % SLOTS] as WheelSlot;
     // A call that waited for a token may come with a deadline that has passed, in a slot that no turn would soon see.
-    this.#tick = Math.min(this.#tick, Math.floor(item.deadlineAtMs / TICK_MS));
-    slot.add(item);
+    this.#tick = Math.min(this.#tick, Math.floor(deadlineAtMs / TICK_MS));
+    item.wheelSlot = slot;
+    item.wheelPlace = slot.length;
+    slot.push(item);
     this.#size += 1;
   }
 
   remove(item: Expiring): void {
-    if (!this.#slotOf(item).delete(item)) return;
+    const slot = item.wheelSlot;
+    if (slot === null) return;
+    const last = slot.pop() as Expiring;
+    if (last !== item) {
+      slot[item.wheelPlace] = last;
+      last.wheelPlace = item.wheelPlace;
+    }
+    item.wheelSlot = null;
     this.#size -= 1;
     this.#stopWhenEmpty();
-  }
-
-  #slotOf(item: Expiring): Set<Expiring> {
-    return this.#slots[Math.ceil(item.deadlineAtMs / TICK_MS) % SLOTS] as Set<Expiring>;
   }
 
   #turn(): void {
@@ -62,14 +76,19 @@ export class DeadlineWheel {
     // After a long pause one full turn sees every slot.
     const from = Math.max(this.#tick, nowTick - SLOTS + 1);
     this.#tick = nowTick;
-    for (let tick = from; tick <= nowTick; tick++) {
-      for (const item of this.#slots[tick % SLOTS] as Set<Expiring>) {
-        if (item.deadlineAtMs > nowMs) continue;
-        this.remove(item);
-        item.onDeadline();
-      }
-    }
+    for (let tick = from; tick <= nowTick; tick++)
+      this.#expire(this.#slots[tick % SLOTS] as WheelSlot, nowMs);
     this.#stopWhenEmpty();
+  }
+
+  /** From the end on, because removing moves the last one into the gap: it has had its turn. */
+  #expire(slot: WheelSlot, nowMs: number): void {
+    for (let place = slot.length - 1; place >= 0; place--) {
+      const item = slot[place];
+      if (item === undefined || item.deadlineAtMs > nowMs) continue;
+      this.remove(item);
+      item.onDeadline();
+    }
   }
 
   #stopWhenEmpty(): void {

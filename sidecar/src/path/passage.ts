@@ -30,6 +30,10 @@ export class Passage implements StreamHandler, Expiring {
   readonly request: RequestBuffer;
   /** When the first message has to be there; changed only while no wheel holds this passage. */
   firstMessageByMs = Number.POSITIVE_INFINITY;
+  /** Place among the pipeline's active passages. */
+  activePlace = -1;
+  wheelSlot: Expiring['wheelSlot'] = null;
+  wheelPlace = 0;
   readonly #owner: PassageOwner;
   #scanner: MessageScanner | null = null;
   #forwarding: Forwarding | null = null;

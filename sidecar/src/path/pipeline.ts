@@ -57,22 +57,24 @@ export type PipelineParts = {
  */
 export class Pipeline implements PassageOwner {
   readonly #parts: PipelineParts;
-  readonly #active = new Set<Passage>();
+  /** In no order; each knows its place. A Set under such churn would keep garbage alive, see StreamTable. */
+  readonly #active: Passage[] = [];
 
   constructor(parts: PipelineParts) {
     this.#parts = parts;
   }
 
-  /** Calls in progress. */
-  get active(): ReadonlySet<Passage> {
-    return this.#active;
+  /** Calls in progress at this moment. */
+  active(): readonly Passage[] {
+    return this.#active.slice();
   }
 
   /** A request begins on a connection. */
   begin(stream: Stream): Passage {
     const call = new Call(this.#parts.direction, stream, this.#parts.clock());
     const passage = new Passage(call, new RequestBuffer(this.#parts.held), this);
-    this.#active.add(passage);
+    passage.activePlace = this.#active.length;
+    this.#active.push(passage);
     return passage;
   }
 
@@ -224,7 +226,7 @@ export class Pipeline implements PassageOwner {
   /** The one end of every call: gives back what it took, and observes. */
   #conclude(passage: Passage, status: GrpcStatus, refusal: RefusalStatus | null): void {
     const { call } = passage;
-    this.#active.delete(passage);
+    this.#leave(passage);
     try {
       this.#parts.observer.end(call, {
         status,
@@ -237,6 +239,17 @@ export class Pipeline implements PassageOwner {
       call.admission?.release();
       passage.finish();
     }
+  }
+
+  #leave(passage: Passage): void {
+    const place = passage.activePlace;
+    if (place < 0) return;
+    const last = this.#active.pop() as Passage;
+    if (last !== passage) {
+      this.#active[place] = last;
+      last.activePlace = place;
+    }
+    passage.activePlace = -1;
   }
 
   /** Runs stages; what they throw is a bug, and the call ends with INTERNAL and nothing of it on the wire. */
