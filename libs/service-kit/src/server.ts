@@ -98,7 +98,10 @@ function serverOptions(services: readonly Service[], contract: ServedContract) {
   };
 }
 
-/** The descriptors are given as they are, custom options included, instead of what protobufjs makes of them. */
+/**
+ * Gives the contract's files under their own names; proto-loader would make one file of each package. Custom options are
+ * lost on the way out, because @grpc/reflection encodes with protobufjs.
+ */
 function reflection(contract: ServedContract, services: string[]): ReflectionService {
   const files = {
     format: 'Protocol Buffer 3 DescriptorProto',

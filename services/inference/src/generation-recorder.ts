@@ -13,6 +13,16 @@ const instruments = {
   duration: meter.createHistogram(METRICS.genAiRequestDuration, { unit: 's' }),
 };
 
+/** Statuses that say that something failed; with any other the caller was refused or went away. */
+const faults = new Set([
+  'UNKNOWN',
+  'DEADLINE_EXCEEDED',
+  'UNIMPLEMENTED',
+  'INTERNAL',
+  'UNAVAILABLE',
+  'DATA_LOSS',
+]);
+
 /** Measures one generation and makes its span and metrics. Text never gets here. */
 export class GenerationRecorder {
   readonly #now: () => number;
@@ -64,7 +74,7 @@ export class GenerationRecorder {
     const type = error instanceof RpcError ? (status[error.code] ?? 'UNKNOWN') : 'INTERNAL';
     this.#labels[ATTRIBUTES.errorType] = type;
     this.#span.setAttribute(ATTRIBUTES.errorType, type);
-    if (type !== 'CANCELLED') this.#span.setStatus({ code: SpanStatusCode.ERROR });
+    if (faults.has(type)) this.#span.setStatus({ code: SpanStatusCode.ERROR });
   }
 
   /** Call once, however the generation ended. */

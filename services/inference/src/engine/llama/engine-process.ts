@@ -67,13 +67,12 @@ export class EngineProcess {
     if (!this.#ready) throw this.#unavailable();
     const id = this.#nextId++;
     this.#answers.set(id, onAnswer);
-    this.#child.send({ ...request, id } satisfies ToEngine);
+    post(this.#child, { ...request, id });
     return id;
   }
 
   cancel(id: number): void {
-    if (this.#answers.has(id) && this.#child.connected)
-      this.#child.send({ kind: 'cancel', id } satisfies ToEngine);
+    if (this.#answers.has(id)) post(this.#child, { kind: 'cancel', id });
   }
 
   forget(id: number): void {
@@ -127,11 +126,16 @@ export class EngineProcess {
   }
 }
 
+/** A message that can no longer be sent is one to an engine that has ended: its exit answers all that wait. */
+function post(child: ChildProcess, message: ToEngine): void {
+  child.send(message, () => undefined);
+}
+
 async function openChild(model: string, options: OpenOptions): Promise<ChildProcess> {
   const entry = new URL(`./main${extname(import.meta.filename)}`, import.meta.url);
   const child = fork(entry, { serialization: 'advanced', execArgv: engineFlags, env: engineEnvironment });
   try {
-    child.send({ kind: 'open', options } satisfies ToEngine);
+    post(child, { kind: 'open', options });
     const outcome = await Promise.race([
       once(child, 'message').then(([message]) => message as FromEngine),
       once(child, 'exit').then(([code, signal]) => `its process ended (exit code ${code}, signal ${signal})`),

@@ -16,7 +16,7 @@ const chunkSchema = z.object({
   usage: z.object({ prompt_tokens: z.int().min(0), completion_tokens: z.int().min(0) }).nullish(),
 });
 
-export type Chunk = z.infer<typeof chunkSchema>;
+type Chunk = z.infer<typeof chunkSchema>;
 
 /** What one server-sent event holds. */
 export type ChunkEvent =
