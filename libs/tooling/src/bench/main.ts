@@ -9,7 +9,7 @@ const benches: readonly { readonly question: string; readonly file: string }[] =
   { question: 'What does a sidecar hop cost a caller?', file: 'sidecar/bench/hop-latency.ts' },
   {
     question: 'What do concurrent generations gain?',
-    file: 'services/inference/bench/concurrent-generations.ts',
+    file: 'services/inference/bench/batching.ts',
   },
   { question: 'What does batching of embeddings gain?', file: 'services/embeddings/bench/batching.ts' },
   {
