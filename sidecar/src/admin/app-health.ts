@@ -29,7 +29,8 @@ export function watchAppHealth(address: string, clock: () => number): AppHealth 
         { deadline: new Date(clock() + CHECK_MS_MAX) } as never,
         (error, response) => {
           if (error?.code === status.UNIMPLEMENTED) resolve('');
-          else if (error) resolve(`the app at ${address} does not answer: ${error.details}`);
+          else if (error)
+            resolve(`the app at ${address} does not answer: ${withoutEmptyNote(error.details)}`);
           else if (response.status !== HealthCheckResponse_ServingStatus.SERVING)
             resolve(`the app at ${address} is not serving`);
           else resolve('');
@@ -46,4 +47,9 @@ export function watchAppHealth(address: string, clock: () => number): AppHealth 
     },
     close: () => client.close(),
   };
+}
+
+/** grpc-js ends some details with a heading that nothing follows. */
+function withoutEmptyNote(details: string): string {
+  return details.replace(/ Resolution note: $/, '');
 }
