@@ -68,7 +68,7 @@ const OWN_KEYS: Readonly<Record<ServiceName, (options: MeshConfigsOptions) => ob
         name: LANGUAGE_MODEL,
         engine: 'llama.cpp',
         modelFile: join(modelsDir, LANGUAGE_MODEL, 'model.gguf'),
-        contextTokensMax: 2048,
+        contextTokensMax: 1024,
         sequencesMax: 8,
         queueDepthMax: 64,
         outputTokensDefault: 256,
