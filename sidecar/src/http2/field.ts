@@ -141,10 +141,11 @@ export class Field {
   /** @internal An encoder has written this object before: it is worth a place in a table. */
   reused = false;
 
-  constructor(name: FieldName, value: string, neverIndex: boolean) {
+  /** @param wellFormed the value needs no check */
+  constructor(name: FieldName, value: string, neverIndex: boolean, wellFormed = false) {
     this.name = name.text;
     this.value = value;
-    this.kind = VALUE.test(value) ? name.kind : FieldKind.MALFORMED;
+    this.kind = wellFormed || VALUE.test(value) ? name.kind : FieldKind.MALFORMED;
     this.size = name.text.length + value.length + 32;
     this.neverIndex = neverIndex || name.indexing === Indexing.NEVER;
     this.fieldName = name;
@@ -175,6 +176,15 @@ export function field(name: string, value: string, opts?: { readonly neverIndex?
     throw new TypeError(`not a field that HTTP/2 can carry: ${JSON.stringify(name)}`);
   }
   return made;
+}
+
+/**
+ * A maker of fields of one name whose values are known to be well-formed, for what is made anew with every call.
+ * @param name lower case token that is not in the static table; its values never fail the check that `field` makes
+ */
+export function fieldMaker(name: string): (value: string) => Field {
+  const made = fieldName(name);
+  return (value) => new Field(made, value, false, true);
 }
 
 /** @internal Rows of the static table as fields, in order. */

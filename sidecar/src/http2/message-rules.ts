@@ -88,8 +88,11 @@ export function checkResponse(fields: readonly Field[]): MessageHead {
     const kind = field.kind;
     if (kind === FieldKind.STATUS) {
       if (regular || head.status !== 0) return fault('status twice or after a regular field');
-      if (!STATUS.test(field.value) || field.value === '101') return fault('status is not one of HTTP/2');
-      head.status = Number(field.value);
+      // Nearly all of them are 200, which needs no look at its digits.
+      if (field.value === '200') head.status = 200;
+      else if (!STATUS.test(field.value) || field.value === '101')
+        return fault('status is not one of HTTP/2');
+      else head.status = Number(field.value);
       continue;
     }
     regular = true;

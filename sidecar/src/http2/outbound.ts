@@ -42,7 +42,7 @@ export class Outbound {
       if (stream.id < this.newestHeadId)
         throw new Error(`stream ${stream.id} sends its head after a newer one`);
       this.newestHeadId = stream.id;
-      stream.isHead = fields.some(isHeadMethod);
+      stream.isHead = isHeadRequest(fields);
     }
     this.headerBlock(stream.id, fields, endStream);
     stream.headWrittenTo = this.output.position;
@@ -228,6 +228,10 @@ function isOpen(stream: Stream): boolean {
   return !stream.closed;
 }
 
-function isHeadMethod(field: Field): boolean {
-  return field.kind === FieldKind.METHOD && field.value === 'HEAD';
+function isHeadRequest(fields: readonly Field[]): boolean {
+  for (let i = 0; i < fields.length; i++) {
+    const { kind, value } = fields[i] as Field;
+    if (kind === FieldKind.METHOD) return value === 'HEAD';
+  }
+  return false;
 }

@@ -5,22 +5,28 @@
 import type { Duplex } from 'node:stream';
 import { FRAME_HEAD_BYTES } from './frame-types.ts';
 
+/** What most turns of a connection need, and what the others grow to. */
+const SMALL_BLOCK_BYTES = 2048;
 const BLOCK_BYTES = 32_768;
-/** Free blocks kept for the process: two megabytes. */
-const POOL_BLOCKS_MAX = 64;
+/** Free blocks of each size kept for the process: two megabytes of either. */
+const SMALL_BLOCKS_MAX = 1024;
+const BLOCKS_MAX = 64;
 /** Payloads up to this size are copied by a loop, which beats the call into native code. */
 const LOOP_COPY_MAX = 48;
 const NOTHING: Buffer = Buffer.alloc(0);
 
+const smallPool: Buffer[] = [];
 const pool: Buffer[] = [];
 
 function takeBlock(bytes: number): Buffer {
-  if (bytes > BLOCK_BYTES) return Buffer.allocUnsafeSlow(bytes);
-  return pool.pop() ?? Buffer.allocUnsafeSlow(BLOCK_BYTES);
+  if (bytes <= SMALL_BLOCK_BYTES) return smallPool.pop() ?? Buffer.allocUnsafeSlow(SMALL_BLOCK_BYTES);
+  if (bytes <= BLOCK_BYTES) return pool.pop() ?? Buffer.allocUnsafeSlow(BLOCK_BYTES);
+  return Buffer.allocUnsafeSlow(bytes);
 }
 
 function giveBlock(block: Buffer): void {
-  if (block.length === BLOCK_BYTES && pool.length < POOL_BLOCKS_MAX) pool.push(block);
+  if (block.length === SMALL_BLOCK_BYTES && smallPool.length < SMALL_BLOCKS_MAX) smallPool.push(block);
+  else if (block.length === BLOCK_BYTES && pool.length < BLOCKS_MAX) pool.push(block);
 }
 
 let dirty: OutputBuffer[] = [];
@@ -54,6 +60,8 @@ export class OutputBuffer {
   private readonly socket: Duplex;
   private readonly owner: OutputOwner;
   private inFlight: Buffer = NOTHING;
+  /** Bytes of the last write: about as many will be in the next. */
+  private handedLast = 0;
   private marked = false;
   private closed = false;
 
@@ -76,7 +84,8 @@ export class OutputBuffer {
   room(count: number): void {
     const needed = this.length + count;
     if (needed <= this.bytes.length) return;
-    const grown = takeBlock(this.bytes.length === 0 ? needed : Math.max(needed, this.bytes.length * 2));
+    const full = this.bytes.length;
+    const grown = takeBlock(full === 0 ? Math.max(needed, this.handedLast) : Math.max(needed, full * 2));
     this.bytes.copy(grown, 0, 0, this.length);
     giveBlock(this.bytes);
     this.bytes = grown;
@@ -175,6 +184,7 @@ export class OutputBuffer {
     this.bytes = NOTHING;
     this.length = 0;
     this.handedBytes += count;
+    this.handedLast = Math.min(count, BLOCK_BYTES);
     this.inFlightBytes += count;
     this.socket.write(count === bytes.length ? bytes : bytes.subarray(0, count), this.onWritten);
   }

@@ -7,6 +7,8 @@ import type { Stream } from './stream.ts';
 
 const CAPACITY_SMALLEST = 16;
 const EMPTY = 0;
+/** 2^32 divided by the golden ratio (Knuth, vol. 3, 6.4). */
+const SCATTER = 0x9e37_79b1;
 
 export class StreamTable {
   /** Streams held. */
@@ -17,8 +19,7 @@ export class StreamTable {
 
   get(streamId: number): Stream | undefined {
     const { ids, mask } = this;
-    // Ids of one side are all odd or all even, so that consecutive streams have consecutive slots.
-    let slot = (streamId >>> 1) & mask;
+    let slot = this.slotOf(streamId);
     let id = ids[slot] as number;
     while (id !== streamId) {
       if (id === EMPTY) return undefined;
@@ -37,7 +38,7 @@ export class StreamTable {
 
   delete(streamId: number): void {
     const { ids, streams, mask } = this;
-    let hole = (streamId >>> 1) & mask;
+    let hole = this.slotOf(streamId);
     while (ids[hole] !== streamId) {
       if (ids[hole] === EMPTY) return;
       hole = (hole + 1) & mask;
@@ -45,7 +46,7 @@ export class StreamTable {
     this.size--;
     // Whatever stands behind the hole only because its own slot was taken moves up, so that no search ends too soon.
     for (let slot = (hole + 1) & mask; ids[slot] !== EMPTY; slot = (slot + 1) & mask) {
-      const wanted = ((ids[slot] as number) >>> 1) & mask;
+      const wanted = this.slotOf(ids[slot] as number);
       if (((slot - wanted) & mask) < ((slot - hole) & mask)) continue;
       ids[hole] = ids[slot] as number;
       streams[hole] = streams[slot];
@@ -55,16 +56,25 @@ export class StreamTable {
     streams[hole] = undefined;
   }
 
-  /** The streams of this moment, those left out that close before their turn; streams may open and close meanwhile. */
+  /**
+   * The streams of this moment in the order of their ids, those left out that close before their turn; streams may open
+   * and close meanwhile.
+   */
   *values(): Generator<Stream> {
-    for (const stream of this.streams.slice()) {
-      if (stream !== undefined && !stream.closed) yield stream;
-    }
+    if (this.size === 0) return;
+    const streams = this.streams.filter((stream) => stream !== undefined);
+    streams.sort((a, b) => a.id - b.id);
+    for (const stream of streams) if (!stream.closed) yield stream;
+  }
+
+  /** Scatters the ids, which come in a row: in a row of slots deleting would have to look at all that follow. */
+  private slotOf(streamId: number): number {
+    return (Math.imul(streamId, SCATTER) >>> 8) & this.mask;
   }
 
   private place(stream: Stream): void {
     const { ids, mask } = this;
-    let slot = (stream.id >>> 1) & mask;
+    let slot = this.slotOf(stream.id);
     while (ids[slot] !== EMPTY) slot = (slot + 1) & mask;
     ids[slot] = stream.id;
     this.streams[slot] = stream;

@@ -1,6 +1,6 @@
 import type { Contract, ContractMethod } from '@gatehouse/contracts';
 import { type Field, FieldKind } from '../http2/index.ts';
-import type { Call, Clock } from './call.ts';
+import type { Call } from './call.ts';
 import { parseGrpcTimeout } from './grpc-timeout.ts';
 import type { Refusal } from './refusal.ts';
 
@@ -16,7 +16,7 @@ const GRPC_CONTENT_TYPE = /^application\/grpc(?:[+;].*)?$/;
 export function accept(
   call: Call,
   fields: readonly Field[],
-  { contract, clock }: { readonly contract: Contract; readonly clock: Clock },
+  { contract }: { readonly contract: Contract },
 ): Accepted | Refusal {
   call.fields = fields;
   let httpMethod = '';
@@ -70,6 +70,6 @@ export function accept(
     }
     timeoutMs = Math.min(asked, method.deadlineMsMax);
   }
-  call.deadlineAtMs = clock() + timeoutMs;
+  call.deadlineAtMs = call.startedAtMs + timeoutMs;
   return call as Accepted;
 }

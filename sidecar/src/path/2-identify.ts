@@ -1,5 +1,4 @@
 import type { Accepted } from './1-accept.ts';
-import type { Clock } from './call.ts';
 import type { ConnectionPeer } from './connection-peer.ts';
 import type { Refusal } from './refusal.ts';
 
@@ -10,9 +9,9 @@ export type Identified = Accepted & { readonly peer: ConnectionPeer };
  * Takes the workload identity that the handshake proved. It was verified once per connection; here it is only asked
  * whether it still holds, because a connection may outlive its certificate.
  */
-export function identify(call: Accepted, peer: ConnectionPeer, clock: Clock): Identified | Refusal {
+export function identify(call: Accepted, peer: ConnectionPeer): Identified | Refusal {
   if (peer.staleness !== null) return { kind: 'identity-stale', reason: peer.staleness };
-  if (peer.notAfterMs <= clock()) return { kind: 'identity-stale', reason: 'EXPIRED' };
+  if (peer.notAfterMs <= call.startedAtMs) return { kind: 'identity-stale', reason: 'EXPIRED' };
   call.identity = peer.spiffeId;
   call.peer = peer;
   return call as Identified;

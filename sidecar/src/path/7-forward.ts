@@ -3,6 +3,7 @@ import {
   type Field,
   FieldKind,
   field,
+  fieldMaker,
   type Stream,
   type StreamHandler,
   type StreamReset,
@@ -36,6 +37,8 @@ export type ForwardLimits = {
 };
 
 const SCHEMES = { inbound: field(':scheme', 'http'), egress: field(':scheme', 'https') } as const;
+const timeoutField = fieldMaker('grpc-timeout');
+const traceparentField = fieldMaker('traceparent');
 /** How often a free stream may be taken away by another call before the upstream counts as full. */
 const OPEN_TRIES_MAX = 8;
 /** When a call that found no room for its request may come again. */
@@ -275,8 +278,8 @@ export class Forwarding implements StreamHandler {
       }
     }
     if (peer.forwardedClientCert !== null) head.push(peer.forwardedClientCert);
-    head.push(field('grpc-timeout', formatGrpcTimeout(deadlineAtMs - this.#clock())));
-    if (this.#traceparent !== null) head.push(field('traceparent', this.#traceparent));
+    head.push(timeoutField(formatGrpcTimeout(deadlineAtMs - this.#clock())));
+    if (this.#traceparent !== null) head.push(traceparentField(this.#traceparent));
     return head;
   }
 

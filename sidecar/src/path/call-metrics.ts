@@ -7,6 +7,7 @@ export const DURATION_BUCKETS: readonly number[] = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 ];
 const STATUS_COUNT = 17;
+const PATH_OTHER = `/${METHOD_OTHER}`;
 
 /** Durations of the calls of one method that ended with one status. */
 class DurationHistogram {
@@ -39,6 +40,7 @@ export type CallSeries = {
 /** Calls of one direction, by method and status. Methods are those of the contract, so their number is bounded. */
 export class CallMetrics {
   readonly direction: Direction;
+  /** By `:path`, whose string keeps its hash: the same one comes with every call. */
   readonly #methods = new Map<string, MethodMetrics>();
   readonly #refusals = new Map<string, number>();
 
@@ -67,21 +69,21 @@ export class CallMetrics {
   }
 
   *startedByMethod(): Iterable<{ readonly method: string; readonly started: number }> {
-    for (const [method, { started }] of this.#methods) yield { method, started };
+    for (const [path, { started }] of this.#methods) yield { method: path.slice(1), started };
   }
 
   *series(): Iterable<CallSeries> {
-    for (const [method, metrics] of this.#methods) {
+    for (const [path, metrics] of this.#methods) {
       for (const [status, durations] of metrics.byStatus.entries()) {
-        if (durations) yield { method, status: statusName(status), durations };
+        if (durations) yield { method: path.slice(1), status: statusName(status), durations };
       }
     }
   }
 
   #of(path: string | null): MethodMetrics {
-    const method = path === null ? METHOD_OTHER : path.slice(1);
-    let metrics = this.#methods.get(method);
-    if (metrics === undefined) this.#methods.set(method, (metrics = new MethodMetrics()));
+    const key = path ?? PATH_OTHER;
+    let metrics = this.#methods.get(key);
+    if (metrics === undefined) this.#methods.set(key, (metrics = new MethodMetrics()));
     return metrics;
   }
 }

@@ -30,6 +30,7 @@ export function statusName(code: number): string {
 
 /** Reads `grpc-status`; what is not a code counts as UNKNOWN. */
 export function parseGrpcStatus(value: string): GrpcStatus {
+  if (value === '0') return GrpcStatus.OK;
   const code = Number(value);
   return /^\d{1,2}$/.test(value) && code <= GrpcStatus.UNAUTHENTICATED
     ? (code as GrpcStatus)

@@ -1,7 +1,9 @@
 import { ErrorCode, type Field, type Stream, type StreamHandler, type StreamReset } from '../http2/index.ts';
-import type { Forwarding } from './7-forward.ts';
+import type { Target } from './6-route.ts';
+import type { Forwarding, ForwardOwner } from './7-forward.ts';
 import type { Call } from './call.ts';
 import type { Expiring } from './deadline-wheel.ts';
+import type { GrpcStatus } from './grpc-status.ts';
 import { firstMessageBytes, MessageGate } from './message-gate.ts';
 import { MessageScanner } from './message-scanner.ts';
 import type { Refusal } from './refusal.ts';
@@ -15,6 +17,10 @@ export interface PassageOwner {
   /** A later message of a stream whose messages are all read. @returns why the call may not go on */
   laterMessage(passage: Passage, framed: Buffer): Refusal | null;
   refuse(passage: Passage, refusal: Refusal): void;
+  /** The upstream has answered in full with this status. */
+  answered(passage: Passage, status: GrpcStatus): void;
+  /** Another try is wanted. @returns the next target, or why there is none */
+  reroute(passage: Passage, reason: string): Target | Refusal;
   /** The caller has gone. */
   abandoned(passage: Passage): void;
   expired(passage: Passage): void;
@@ -24,7 +30,7 @@ export interface PassageOwner {
  * One call's way through the sidecar, as the caller's stream sees it: takes the request's bytes, checks their framing
  * and size, holds them until there is somewhere to send them, and then hands them on.
  */
-export class Passage implements StreamHandler, Expiring {
+export class Passage implements StreamHandler, Expiring, ForwardOwner {
   readonly call: Call;
   readonly stream: Stream;
   readonly request: RequestBuffer;
@@ -105,8 +111,20 @@ export class Passage implements StreamHandler, Expiring {
     forwarding.start();
   }
 
+  onAnswered(status: GrpcStatus): void {
+    this.#owner.answered(this, status);
+  }
+
+  onFailed(refusal: Refusal): void {
+    this.#owner.refuse(this, refusal);
+  }
+
+  reroute(reason: string): Target | Refusal {
+    return this.#owner.reroute(this, reason);
+  }
+
   /** Request bytes have left: as many may come in. @param bytes all that have left in this try */
-  requestSent(bytes: number): void {
+  onRequestSent(bytes: number): void {
     if (this.#over) return;
     if (this.#gate === null) {
       if (bytes > this.#creditedBytes) this.#credit(bytes - this.#creditedBytes);

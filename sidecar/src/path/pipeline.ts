@@ -80,7 +80,7 @@ export class Pipeline implements PassageOwner {
 
   /** First leg: who calls what. */
   arrive(passage: Passage, fields: readonly Field[]): void {
-    const { observer, clock, deadlines, tokens } = this.#parts;
+    const { observer, deadlines, tokens } = this.#parts;
     this.#guard(passage, () => {
       const accepted = accept(passage.call, fields, this.#parts);
       observer.begin(passage.call);
@@ -88,7 +88,7 @@ export class Pipeline implements PassageOwner {
       deadlines.add(passage);
       expectMessages(passage, accepted);
 
-      const identified = identify(accepted, passage.stream.connection.context as ConnectionPeer, clock);
+      const identified = identify(accepted, passage.stream.connection.context as ConnectionPeer);
       if (isRefusal(identified)) return identified;
 
       const policy = this.#parts.policy();
@@ -153,7 +153,7 @@ export class Pipeline implements PassageOwner {
     const routed = this.#route(admitted);
     if (isRefusal(routed)) return routed;
     passage.forwardTo(
-      new Forwarding(routed, this.#forwardOwner(passage), {
+      new Forwarding(routed, passage, {
         request: passage.request,
         requestEnded: passage.requestEnded,
         traceparent: this.#parts.observer.traceparentFor(routed),
@@ -175,22 +175,18 @@ export class Pipeline implements PassageOwner {
     return app === null ? routeEgress(call, upstreams) : routeInbound(call, app);
   }
 
-  #forwardOwner(passage: Passage) {
-    return {
-      onRequestSent: (bytes: number) => passage.requestSent(bytes),
-      onAnswered: (status: GrpcStatus) => this.#conclude(passage, status, null),
-      onFailed: (refusal: Refusal): void => this.refuse(passage, refusal),
-      reroute: (reason: string): Target | Refusal => {
-        const routed = this.#route(passage.call as Admitted);
-        if (isRefusal(routed)) return routed;
-        this.#parts.observer.event(passage.call, 'retry', {
-          attempt: passage.call.attempts,
-          reason,
-          endpoint: passage.call.endpoint,
-        });
-        return routed.target;
-      },
-    };
+  /** The upstream has answered in full. */
+  answered(passage: Passage, status: GrpcStatus): void {
+    this.#conclude(passage, status, null);
+  }
+
+  /** Another try is wanted. */
+  reroute(passage: Passage, reason: string): Target | Refusal {
+    const routed = this.#route(passage.call as Admitted);
+    if (isRefusal(routed)) return routed;
+    const { attempts: attempt, endpoint } = passage.call;
+    this.#parts.observer.event(passage.call, 'retry', { attempt, reason, endpoint });
+    return routed.target;
   }
 
   refuse(passage: Passage, refusal: Refusal): void {

@@ -29,7 +29,9 @@ export class RequestBuffer {
   /** Keeps a copy. @returns false when the process has no room for it */
   add(chunk: Buffer, start: number, end: number): boolean {
     if (!this.#budget.take(end - start)) return false;
-    this.#chunks.push(Buffer.from(chunk.subarray(start, end)));
+    const kept = Buffer.allocUnsafe(end - start);
+    chunk.copy(kept, 0, start, end);
+    this.#chunks.push(kept);
     this.#bytes += end - start;
     return true;
   }
@@ -55,6 +57,7 @@ export class RequestBuffer {
   }
 
   clear(): void {
+    if (this.#chunks.length === 0) return;
     this.#budget.give(this.#bytes);
     this.#chunks.length = 0;
     this.#bytes = 0;
