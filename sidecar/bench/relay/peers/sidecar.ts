@@ -1,0 +1,81 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ECHO_OVERLAY_FILE, echoDescriptorSet } from '@gatehouse/testing';
+import { stringify } from 'yaml';
+import type { Candidate, Ground } from './candidate.ts';
+
+export type SidecarVariant = {
+  readonly name: string;
+  /** Options of Node itself. */
+  readonly nodeFlags?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Rules in the policy document, from 1: all but one name callers and methods of their own. */
+  readonly rules?: number;
+  /** The JWKS file of an issuer whose token the rule then asks for. */
+  readonly issuer?: { readonly name: string; readonly audience: string; readonly jwksFile: string };
+  readonly appAddress?: string;
+};
+
+const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
+
+/** Our sidecar's inbound side with everything on: identity, policy, admission, metrics, traces at 1 %. */
+export function sidecar(variant: SidecarVariant): Candidate {
+  const { name, nodeFlags = [], env = {} } = variant;
+  return {
+    name,
+    version: async () => `on Node ${process.version}`,
+    prepare: async (ground, port) => {
+      const folder = join(ground.folder, name);
+      await mkdir(folder, { recursive: true });
+      await writeFile(join(folder, 'echo.binpb'), echoDescriptorSet());
+      await writeFile(join(folder, 'policy.yaml'), stringify(policy(ground, variant)));
+      const app = variant.appAddress ?? `127.0.0.1:${ground.appPort}`;
+      await writeFile(join(folder, 'sidecar.yaml'), stringify(config(ground, folder, { port, app })));
+      return {
+        command: process.execPath,
+        args: [...nodeFlags, MAIN, '--config', join(folder, 'sidecar.yaml')],
+        env,
+      };
+    },
+  };
+}
+
+function config(ground: Ground, folder: string, { port, app }: { port: number; app: string }): object {
+  const { certificateFile, keyFile, bundleFile, trustDomain, otlpPort } = ground;
+  return {
+    name: 'bench',
+    identity: { certificateFile, keyFile, bundleFile, trustDomain },
+    inbound: { listen: `127.0.0.1:${port}`, app },
+    policyFile: join(folder, 'policy.yaml'),
+    contract: { descriptorSetFile: join(folder, 'echo.binpb'), overlayFiles: [ECHO_OVERLAY_FILE] },
+    telemetry: { listen: '127.0.0.1:0', otlpEndpoint: `http://127.0.0.1:${otlpPort}`, sampleRatio: 0.01 },
+    admin: { listen: `unix:${join(folder, 'admin.sock')}` },
+  };
+}
+
+function policy(ground: Ground, { rules = 1, issuer }: SidecarVariant): object {
+  const others = Array.from({ length: rules - 1 }, (_, index) => ({
+    id: `other-${index}`,
+    effect: 'ALLOW',
+    identities: [`spiffe://${ground.trustDomain}/sa/other-${index}`],
+    permissions: ['echo.call'],
+  }));
+  const own = {
+    id: 'caller-may-echo',
+    effect: 'ALLOW',
+    identities: [ground.callerSpiffeId],
+    permissions: ['echo.call'],
+    ...(issuer && { token: { issuer: issuer.name } }),
+  };
+  const { name = '', audience = '', jwksFile = '' } = issuer ?? {};
+  const issuers = [
+    { name, issuer: `https://${name}`, audiences: [audience], algorithms: ['ES256'], jwksFile },
+  ];
+  return {
+    version: 'bench',
+    trustDomains: [ground.trustDomain],
+    ...(issuer && { jwtIssuers: issuers }),
+    rules: [...others, own],
+  };
+}
