@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { formatProblem } from '@gatehouse/documents';
+import { ListenError } from '@gatehouse/sockets';
 import { createLogger } from '@gatehouse/telemetry/logger';
 import { parseConfig } from './config/parse.ts';
-import { ListenError } from './listen/address.ts';
 import { StartFailure, startSidecar } from './sidecar.ts';
 
 /** Monotonic, and close to the wall clock: what is measured never goes back when the clock is set. */

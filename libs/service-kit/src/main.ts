@@ -4,6 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { ListenError } from '@gatehouse/sockets';
 import { createLogger, type Logger, startTelemetry } from '@gatehouse/telemetry';
 import type { z } from 'zod';
 import { type CommonConfig, parseServiceConfig } from './config.ts';
@@ -41,13 +42,13 @@ export interface ProgramOptions<Config extends CommonConfig> {
 
 /**
  * The whole life of a service process, for `main.ts` alone: `--config FILE.yaml`, tracing, the server, a drain on
- * SIGTERM and SIGINT (at once on the second), exit code 0. A StartFailure is printed and ends it with exit code 1.
+ * SIGTERM and SIGINT (at once on the second), exit code 0. A StartFailure or ListenError is printed and ends it with exit code 1.
  */
 export async function runMain<Config extends CommonConfig>(options: ProgramOptions<Config>): Promise<void> {
   try {
     await run(options);
   } catch (error) {
-    if (!(error instanceof StartFailure)) throw error;
+    if (!(error instanceof StartFailure) && !(error instanceof ListenError)) throw error;
     process.stderr.write(`${error.message}\n`);
     process.exit(1);
   }

@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HealthClient } from '@gatehouse/contracts/health';
 import { InferenceServiceService } from '@gatehouse/contracts/inference';
+import { ListenError } from '@gatehouse/sockets';
 import { createLogger } from '@gatehouse/telemetry';
 import { credentials, status } from '@grpc/grpc-js';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { refusal, request, startFixture } from '../test/kit-fixture.ts';
 import { startService } from './server.ts';
-import { StartFailure } from './start-failure.ts';
 
 const { generate, streamGenerate } = InferenceServiceService;
 const log = createLogger({ name: 'kit', level: 'silent' });
@@ -41,8 +41,8 @@ test('listens on a socket that the owner and the group may use', async () => {
 test('removes a stale socket, and leaves one alone that somebody answers on', async () => {
   const path = await socketPath();
   const first = await listenOn(`unix:${path}`);
-  await expect(listenOn(`unix:${path}`)).rejects.toThrow(StartFailure);
-  await expect(listenOn(`unix:${path}`)).rejects.toThrow('another process answers there');
+  await expect(listenOn(`unix:${path}`)).rejects.toThrow(ListenError);
+  await expect(listenOn(`unix:${path}`)).rejects.toThrow('another process has it');
   await first.stop();
 
   const second = await listenOn(`unix:${await leaveStaleSocket()}`);
@@ -68,7 +68,7 @@ test('says in one sentence that a port is taken', async () => {
   const first = await listenOn('127.0.0.1:0');
   onTestFinished(() => first.stop());
   expect(first.address).toMatch(/^127\.0\.0\.1:[1-9]\d*$/);
-  await expect(listenOn(first.address)).rejects.toThrow(StartFailure);
+  await expect(listenOn(first.address)).rejects.toThrow(ListenError);
   await expect(listenOn(first.address)).rejects.toThrow(`cannot listen on ${first.address}`);
 });
 

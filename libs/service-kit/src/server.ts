@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { bindGrpcServer } from '@gatehouse/sockets/grpc';
 import { logVerbosity, Server, setLogVerbosity } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
-import { bind } from './address.ts';
 import type { CommonConfig } from './config.ts';
 import { edge, type Service } from './edge.ts';
 import { loadServedContract, type ServedContract } from './served-contract.ts';
@@ -36,7 +36,7 @@ export interface RunningServer {
 
 /**
  * Serves gRPC services with health (grpc.health.v1) and reflection (v1 and v1alpha).
- * @throws StartFailure when the address cannot be had
+ * @throws ListenError when the address cannot be had
  */
 export async function startService(options: ServerOptions): Promise<RunningServer> {
   const { config, services, log, now } = options;
@@ -62,7 +62,7 @@ export async function startService(options: ServerOptions): Promise<RunningServe
   );
   health.addToServer(server);
   reflection(contract, names).addToServer(server);
-  const address = await bind(server, config.listen);
+  const address = await bindGrpcServer(server, config.listen);
 
   let closing: Promise<void> | undefined;
   const close = async (graceMs: number) => {

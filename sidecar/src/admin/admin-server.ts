@@ -7,8 +7,8 @@ import {
   type ExplainResponse,
   type GetConfigResponse,
 } from '@gatehouse/contracts/admin';
-import { type handleUnaryCall, Server, ServerCredentials, status } from '@grpc/grpc-js';
-import { clearSocketPath, ListenError, shareSocket } from '../listen/address.ts';
+import { bindGrpcServer } from '@gatehouse/sockets/grpc';
+import { type handleUnaryCall, Server, status } from '@grpc/grpc-js';
 import type { DecisionLog, LoggedDecision } from '../path/decision-log.ts';
 import { explainPolicy, type Policy } from '../policy/index.ts';
 import type { EndpointView, UpstreamView } from '../upstream/index.ts';
@@ -46,18 +46,8 @@ export async function serveAdmin(address: string, parts: AdminParts): Promise<Ad
     })),
     explain: unary((request: ExplainRequest) => explain(request, parts.policy())),
   });
-  const path = address.startsWith('unix:') ? address.slice('unix:'.length) : null;
-  if (path !== null) await clearSocketPath(path);
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) =>
-      error ? reject(new ListenError(`cannot listen on ${address}: ${error.message}`)) : resolve(bound),
-    );
-  });
-  if (path !== null) await shareSocket(path);
-  return {
-    address: path === null ? address.replace(/:\d+$/, `:${port}`) : address,
-    close: () => server.forceShutdown(),
-  };
+  const bound = await bindGrpcServer(server, address);
+  return { address: bound, close: () => server.forceShutdown() };
 }
 
 class AdminError extends Error {

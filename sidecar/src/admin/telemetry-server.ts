@@ -1,5 +1,5 @@
 import { createServer, type Server, type ServerResponse } from 'node:http';
-import { listenOn } from '../listen/address.ts';
+import { listenOn } from '@gatehouse/sockets';
 
 export type TelemetryParts = {
   /** Why the sidecar is not ready, a sentence each; empty when it is. */

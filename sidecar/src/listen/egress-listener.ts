@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import type { IdentitySource } from '@gatehouse/identity';
+import { listenOn } from '@gatehouse/sockets';
 import { ConnectionPeer } from '../path/connection-peer.ts';
-import { listenOn } from './address.ts';
 import { type Connections, count } from './connections.ts';
 import type { InboundListener } from './inbound-listener.ts';
 

@@ -1,11 +1,11 @@
 import { createServer, type Server, type TLSSocket } from 'node:tls';
 import { type IdentitySource, serverTlsOptions, staleness, verifyPeer } from '@gatehouse/identity';
+import { listenOn } from '@gatehouse/sockets';
 import type { Logger } from '@gatehouse/telemetry/logger';
 import { type Connection, ErrorCode } from '../http2/index.ts';
 import type { Clock } from '../path/call.ts';
 import { ConnectionPeer } from '../path/connection-peer.ts';
 import type { Pipeline } from '../path/pipeline.ts';
-import { listenOn } from './address.ts';
 import { type Connections, count } from './connections.ts';
 
 /** How often live peers are asked whether their identity still holds. */

@@ -1,5 +1,5 @@
+import { parseAddress } from '@gatehouse/sockets';
 import type { ConnectionSettings, Stream, StreamHandler } from '../http2/index.ts';
-import { parseAddress } from './address.ts';
 import type { ConnectProblem } from './connect-problem.ts';
 import type { PoolOptions } from './connection-pool.ts';
 import { ConnectionPool, defaultPoolOptions } from './connection-pool.ts';

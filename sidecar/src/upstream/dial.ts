@@ -4,7 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import { connect as connectTls } from 'node:tls';
 import type { Identity, PeerIdentity, PeerRefusal } from '@gatehouse/identity';
 import { clientTlsOptions, verifyPeer } from '@gatehouse/identity';
-import type { Address } from './address.ts';
+import type { Address } from '@gatehouse/sockets';
 import type { ConnectProblem } from './connect-problem.ts';
 import { problemOf } from './connect-problem.ts';
 import { SocketInput } from './socket-input.ts';

@@ -1,7 +1,7 @@
 import type { IdentitySource, PeerIdentity } from '@gatehouse/identity';
 import { isStillTrusted } from '@gatehouse/identity';
+import { parseAddress } from '@gatehouse/sockets';
 import type { ConnectionSettings } from '../http2/index.ts';
-import { parseAddress } from './address.ts';
 import type { BreakerChange, BreakerOptions } from './breaker.ts';
 import { defaultBreakerOptions } from './breaker.ts';
 import type { PoolOptions } from './connection-pool.ts';

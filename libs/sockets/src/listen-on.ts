@@ -1,6 +1,7 @@
 import { chmod, lstat, mkdir, unlink } from 'node:fs/promises';
-import { connect, type ListenOptions, type Server } from 'node:net';
+import { connect, type Server } from 'node:net';
 import { dirname } from 'node:path';
+import { parseAddress } from './parse-address.ts';
 
 /** The owner and the group may connect: app and sidecar share the group. */
 const SOCKET_MODE = 0o660;
@@ -12,34 +13,27 @@ export class ListenError extends Error {
   override readonly name = 'ListenError';
 }
 
-/** @param address `unix:/path.sock` or `host:port`, checked by the config schema */
-function listenOptions(address: string): ListenOptions {
-  if (address.startsWith('unix:')) return { path: address.slice('unix:'.length) };
-  const colon = address.lastIndexOf(':');
-  return { host: address.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(address.slice(colon + 1)) };
-}
-
 /**
  * Listens on an address. A stale socket file is removed; one that answers belongs to another process and is left.
  * @returns the address with the real port where port 0 was asked for
  * @throws ListenError when the address is in use or can't be had
  */
 export async function listenOn(server: Server, address: string): Promise<string> {
-  const options = listenOptions(address);
-  if (options.path !== undefined) await clearSocketPath(options.path);
+  const parsed = parseAddress(address);
+  if ('path' in parsed) await clearSocketPath(parsed.path);
   await new Promise<void>((resolve, reject) => {
     const onError = (error: NodeJS.ErrnoException): void => {
       const why = error.code === 'EADDRINUSE' ? 'another process has it' : error.message;
       reject(new ListenError(`cannot listen on ${address}: ${why}`));
     };
     server.once('error', onError);
-    server.listen(options, () => {
+    server.listen(parsed, () => {
       server.off('error', onError);
       resolve();
     });
   });
-  if (options.path !== undefined) {
-    await shareSocket(options.path);
+  if ('path' in parsed) {
+    await shareSocket(parsed.path);
     return address;
   }
   const bound = server.address();

@@ -5,7 +5,7 @@ import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ListenError, listenOn } from './address.ts';
+import { ListenError, listenOn } from './listen-on.ts';
 
 let folder: string;
 const servers: Server[] = [];
