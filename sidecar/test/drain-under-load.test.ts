@@ -1,7 +1,11 @@
+import { once } from 'node:events';
+import { connect as connectHttp2 } from 'node:http2';
+import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { status } from '@grpc/grpc-js';
 import { expect, test, vi } from 'vitest';
-import { type EchoClientType, run } from './support/calls.ts';
-import { startTestMesh } from './support/test-mesh.ts';
+import { type EchoClientType, run, startCall } from './support/calls.ts';
+import { spiffe, startTestMesh } from './support/test-mesh.ts';
 
 const UNARY_CALLERS = 8;
 const STREAM_CALLERS = 4;
@@ -76,3 +80,32 @@ test('two sidecars before one app are drained and started again one after the ot
     await mesh.stop();
   }
 }, 60_000);
+
+test('a connection whose handshake is under way when the drain begins is served, told to go, and does not hold it up', async () => {
+  const mesh = await startTestMesh();
+  const [host, port] = (mesh.inbound.inboundAddress ?? '').split(':');
+  const socket = connect({ host: host ?? '', port: Number(port) });
+  await once(socket, 'connect');
+  const stream = startCall(mesh.client(), 'serverStream', [{ count: 50, delayMs: 20 }]);
+  await stream.firstAnswer;
+
+  const beganAtMs = performance.now();
+  const drained = mesh.inbound.drain();
+  const issued = await mesh.authority.issue({ spiffeId: spiffe('caller'), validForMs: 60_000 });
+  const secured = connectTls({
+    socket,
+    cert: issued.certificatePem,
+    key: issued.keyPem,
+    rejectUnauthorized: false,
+    ALPNProtocols: ['h2'],
+  });
+  await once(secured, 'secureConnect');
+  const session = connectHttp2('https://localhost', { createConnection: () => secured });
+  const [code] = (await once(session, 'goaway')) as [number];
+  expect(code).toBe(0);
+  await drained;
+  expect(performance.now() - beganAtMs).toBeLessThan(10_000);
+  expect((await stream.ended).code).toBe(status.OK);
+  session.destroy();
+  await mesh.stop();
+});
