@@ -119,7 +119,21 @@ function addCheckingCommands(
     .action(async (file: string, options: PolicyTestOptions) =>
       done(await policyTestCommand(context, file, options)),
     );
+  policy
+    .command('schema')
+    .description('print the JSON schema of policy documents, for editors')
+    .action(async () => {
+      const { policyJsonSchema } = await import('@gatehouse/sidecar');
+      context.out.line(JSON.stringify(policyJsonSchema(), null, 2));
+    });
   const sidecar = program.command('sidecar').description('look after sidecars');
+  sidecar
+    .command('schema')
+    .description('print the JSON schema of configurations, for editors')
+    .action(async () => {
+      const { sidecarConfigJsonSchema } = await import('@gatehouse/sidecar');
+      context.out.line(JSON.stringify(sidecarConfigJsonSchema(), null, 2));
+    });
   sidecar
     .command('check')
     .description('say whether a sidecar would start with a configuration file')

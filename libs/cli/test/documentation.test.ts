@@ -1,7 +1,14 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { compilePolicy, loadContractFiles, parseConfig, runExpectations } from '@gatehouse/sidecar';
+import {
+  compilePolicy,
+  loadContractFiles,
+  parseConfig,
+  policyJsonSchema,
+  runExpectations,
+  sidecarConfigJsonSchema,
+} from '@gatehouse/sidecar';
 import { expect, test } from 'vitest';
 
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
@@ -35,6 +42,13 @@ test('the policy and the expectations in docs/policy.md hold', async () => {
 test('the configuration in docs/sidecar.md is valid', async () => {
   const [configText = ''] = await blocks('docs/sidecar.md', 'yaml');
   expect(parseConfig(configText, 'sidecar.md')).toHaveProperty('config');
+});
+
+test.each([
+  ['docs/schemas/policy.schema.json', policyJsonSchema],
+  ['docs/schemas/sidecar.schema.json', sidecarConfigJsonSchema],
+])('%s is the schema that the code enforces', async (file, schema) => {
+  expect(JSON.parse(await readFile(join(ROOT, file), 'utf8'))).toEqual(JSON.parse(JSON.stringify(schema())));
 });
 
 test('every link between pages leads somewhere', async () => {
