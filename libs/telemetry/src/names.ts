@@ -39,7 +39,7 @@ export const ATTRIBUTES = {
   refusalReason: 'gatehouse.refusal.reason',
   upstreamName: 'gatehouse.upstream.name',
   upstreamEndpoint: 'gatehouse.upstream.endpoint',
-  /** `closed`, `half_open` or `open`. */
+  /** `closed`, `half-open` or `open`. */
   breakerState: 'gatehouse.breaker.state',
   /** 0 for the first try. */
   retryNumber: 'gatehouse.retry.number',

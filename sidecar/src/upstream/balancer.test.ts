@@ -117,3 +117,18 @@ describe('choose', () => {
     expect(Math.min(...Object.values(counts))).toBeGreaterThan(800);
   });
 });
+
+describe('LoadEstimate', () => {
+  it('shuns an endpoint that fails, and makes it cheap again within seconds when it is left alone', () => {
+    const load = new LoadEstimate();
+    for (let call = 0; call < 10; call++) load.observe(false, 1, 1_000);
+    expect(load.latency(1_000)).toBeGreaterThan(20_000);
+    expect(load.latency(1_000 + 15_000)).toBeLessThan(1);
+  });
+
+  it('remembers a slow endpoint for longer than a failed one', () => {
+    const slow = new LoadEstimate();
+    slow.observe(true, 1_000, 1_000);
+    expect(slow.latency(1_000 + 10_000)).toBeCloseTo(500);
+  });
+});
