@@ -44,9 +44,11 @@ function registerCalls(registry: Registry, { calls, callsActive }: MetricSources
   }
   counter(
     registry,
-    'gatehouse_calls_started_total',
-    'Calls that began, by method.',
-    ['direction', 'rpc_method'],
+    {
+      name: 'gatehouse_calls_started_total',
+      help: 'Calls that began, by method.',
+      labelNames: ['direction', 'rpc_method'],
+    },
     (metric) => {
       for (const metrics of calls) {
         for (const { method, started } of metrics.startedByMethod()) {
@@ -57,9 +59,11 @@ function registerCalls(registry: Registry, { calls, callsActive }: MetricSources
   );
   counter(
     registry,
-    'gatehouse_refusals_total',
-    'Calls that the sidecar ended itself, by reason.',
-    ['direction', 'reason'],
+    {
+      name: 'gatehouse_refusals_total',
+      help: 'Calls that the sidecar ended itself, by reason.',
+      labelNames: ['direction', 'reason'],
+    },
     (metric) => {
       for (const metrics of calls) {
         for (const [reason, total] of metrics.refusals)
@@ -67,23 +71,37 @@ function registerCalls(registry: Registry, { calls, callsActive }: MetricSources
       }
     },
   );
-  gauge(registry, 'gatehouse_calls_active', 'Calls in progress.', ['direction'], (metric) => {
-    for (const { direction } of calls) metric.set({ direction }, callsActive(direction));
-  });
+  gauge(
+    registry,
+    { name: 'gatehouse_calls_active', help: 'Calls in progress.', labelNames: ['direction'] },
+    (metric) => {
+      for (const { direction } of calls) metric.set({ direction }, callsActive(direction));
+    },
+  );
 }
 
 function registerConnections(registry: Registry, { listeners }: MetricSources): void {
-  gauge(registry, 'gatehouse_connections_open', 'Connections that are open.', ['direction'], (metric) => {
-    for (const { direction, open } of listeners) metric.set({ direction }, open());
-  });
-  counter(registry, 'gatehouse_connections_accepted_total', 'Connections taken.', ['direction'], (metric) => {
-    for (const { direction, counts } of listeners) metric.inc({ direction }, counts.accepted);
-  });
+  gauge(
+    registry,
+    { name: 'gatehouse_connections_open', help: 'Connections that are open.', labelNames: ['direction'] },
+    (metric) => {
+      for (const { direction, open } of listeners) metric.set({ direction }, open());
+    },
+  );
   counter(
     registry,
-    'gatehouse_peers_refused_total',
-    'Peers refused or drained, by reason.',
-    ['direction', 'reason'],
+    { name: 'gatehouse_connections_accepted_total', help: 'Connections taken.', labelNames: ['direction'] },
+    (metric) => {
+      for (const { direction, counts } of listeners) metric.inc({ direction }, counts.accepted);
+    },
+  );
+  counter(
+    registry,
+    {
+      name: 'gatehouse_peers_refused_total',
+      help: 'Peers refused or drained, by reason.',
+      labelNames: ['direction', 'reason'],
+    },
     (metric) => {
       for (const { direction, counts } of listeners) {
         for (const [reason, total] of counts.refusedPeers) metric.inc({ direction, reason }, total);
@@ -92,9 +110,11 @@ function registerConnections(registry: Registry, { listeners }: MetricSources): 
   );
   counter(
     registry,
-    'gatehouse_http2_violations_total',
-    'Illegal or excessive HTTP/2, by kind.',
-    ['direction', 'kind'],
+    {
+      name: 'gatehouse_http2_violations_total',
+      help: 'Illegal or excessive HTTP/2, by kind.',
+      labelNames: ['direction', 'kind'],
+    },
     (metric) => {
       for (const { direction, counts } of listeners) {
         for (const [kind, total] of counts.violations) metric.inc({ direction, kind }, total);
@@ -111,9 +131,11 @@ function registerCircuits(registry: Registry, { upstreams }: MetricSources): voi
   const labels = ['upstream', 'endpoint'] as const;
   gauge(
     registry,
-    'gatehouse_circuit_state',
-    '1 for the state that the endpoint’s breaker is in.',
-    [...labels, 'state'],
+    {
+      name: 'gatehouse_circuit_state',
+      help: '1 for the state that the endpoint’s breaker is in.',
+      labelNames: [...labels, 'state'],
+    },
     (metric) => {
       for (const { upstream, address, breaker } of circuits()) {
         for (const state of BREAKER_STATES)
@@ -123,9 +145,11 @@ function registerCircuits(registry: Registry, { upstreams }: MetricSources): voi
   );
   counter(
     registry,
-    'gatehouse_endpoint_failures_total',
-    'Calls that counted against an endpoint.',
-    [...labels],
+    {
+      name: 'gatehouse_endpoint_failures_total',
+      help: 'Calls that counted against an endpoint.',
+      labelNames: [...labels],
+    },
     (metric) => {
       for (const { upstream, address, breaker } of circuits())
         metric.inc({ upstream, endpoint: address }, breaker.failuresTotal);
@@ -133,9 +157,11 @@ function registerCircuits(registry: Registry, { upstreams }: MetricSources): voi
   );
   gauge(
     registry,
-    'gatehouse_endpoint_calls_active',
-    'Calls in progress at an endpoint.',
-    [...labels],
+    {
+      name: 'gatehouse_endpoint_calls_active',
+      help: 'Calls in progress at an endpoint.',
+      labelNames: [...labels],
+    },
     (metric) => {
       for (const { upstream, address, callsActive } of circuits())
         metric.set({ upstream, endpoint: address }, callsActive);
@@ -146,16 +172,20 @@ function registerCircuits(registry: Registry, { upstreams }: MetricSources): voi
 function registerState(registry: Registry, sources: MetricSources): void {
   gauge(
     registry,
-    'gatehouse_identity_expires_timestamp_seconds',
-    'When our certificate expires.',
-    [],
+    {
+      name: 'gatehouse_identity_expires_timestamp_seconds',
+      help: 'When our certificate expires.',
+      labelNames: [],
+    },
     (metric) => metric.set(sources.identityExpiresAtMs() / 1000),
   );
   gauge(
     registry,
-    'gatehouse_policy_info',
-    '1, with the version of the policy in force.',
-    ['version'],
+    {
+      name: 'gatehouse_policy_info',
+      help: '1, with the version of the policy in force.',
+      labelNames: ['version'],
+    },
     (metric) => {
       const policy = sources.policy();
       if (policy) metric.set({ version: policy.version }, 1);
@@ -163,41 +193,51 @@ function registerState(registry: Registry, sources: MetricSources): void {
   );
   gauge(
     registry,
-    'gatehouse_policy_loaded_timestamp_seconds',
-    'When the policy in force was loaded.',
-    [],
+    {
+      name: 'gatehouse_policy_loaded_timestamp_seconds',
+      help: 'When the policy in force was loaded.',
+      labelNames: [],
+    },
     (metric) => metric.set((sources.policy()?.loadedAtMs ?? 0) / 1000),
   );
   gauge(
     registry,
-    'gatehouse_policy_refused',
-    '1 while the newest policy document is refused and an older one is in force.',
-    [],
+    {
+      name: 'gatehouse_policy_refused',
+      help: '1 while the newest policy document is refused and an older one is in force.',
+      labelNames: [],
+    },
     (metric) => metric.set(sources.policy()?.refused ? 1 : 0),
   );
-  gauge(registry, 'gatehouse_held_bytes', 'Request bytes held for policy or for another try.', [], (metric) =>
-    metric.set(sources.heldBytes()),
+  gauge(
+    registry,
+    {
+      name: 'gatehouse_held_bytes',
+      help: 'Request bytes held for policy or for another try.',
+      labelNames: [],
+    },
+    (metric) => metric.set(sources.heldBytes()),
   );
-  counter(registry, 'gatehouse_spans_total', 'Spans, by what became of them.', ['result'], (metric) => {
-    metric.inc({ result: 'exported' }, sources.spans.totals.exported);
-    metric.inc({ result: 'dropped' }, sources.spans.totals.dropped);
-  });
-  gauge(registry, 'process_resident_memory_bytes', 'Resident memory.', [], (metric) =>
-    metric.set(process.memoryUsage.rss()),
+  counter(
+    registry,
+    { name: 'gatehouse_spans_total', help: 'Spans, by what became of them.', labelNames: ['result'] },
+    (metric) => {
+      metric.inc({ result: 'exported' }, sources.spans.totals.exported);
+      metric.inc({ result: 'dropped' }, sources.spans.totals.dropped);
+    },
+  );
+  gauge(
+    registry,
+    { name: 'process_resident_memory_bytes', help: 'Resident memory.', labelNames: [] },
+    (metric) => metric.set(process.memoryUsage.rss()),
   );
 }
 
-function counter(
-  registry: Registry,
-  name: string,
-  help: string,
-  labelNames: string[],
-  fill: (metric: Counter) => void,
-): void {
+type Named = { readonly name: string; readonly help: string; readonly labelNames: readonly string[] };
+
+function counter(registry: Registry, named: Named, fill: (metric: Counter) => void): void {
   const metric: Counter = new Counter({
-    name,
-    help,
-    labelNames,
+    ...named,
     registers: [registry],
     collect: () => {
       metric.reset();
@@ -206,17 +246,9 @@ function counter(
   });
 }
 
-function gauge(
-  registry: Registry,
-  name: string,
-  help: string,
-  labelNames: string[],
-  fill: (metric: Gauge) => void,
-): void {
+function gauge(registry: Registry, named: Named, fill: (metric: Gauge) => void): void {
   const metric: Gauge = new Gauge({
-    name,
-    help,
-    labelNames,
+    ...named,
     registers: [registry],
     collect: () => {
       metric.reset();

@@ -11,7 +11,7 @@ import type { Call, CallTrace, Clock } from './call.ts';
 import type { CallMetrics } from './call-metrics.ts';
 import type { DecisionLog } from './decision-log.ts';
 import { GrpcStatus, statusName } from './grpc-status.ts';
-import type { RefusalStatus } from './refusal.ts';
+import type { RefusalStatus } from './refusal-status.ts';
 
 /** How a call ended. */
 export type Outcome = {

@@ -18,15 +18,11 @@ import type { DeadlineWheel } from './deadline-wheel.ts';
 import { GrpcStatus } from './grpc-status.ts';
 import { readMessage } from './message-gate.ts';
 import { Passage, type PassageOwner } from './passage.ts';
-import {
-  httpRefusalHead,
-  type Refusal,
-  type RefusalStatus,
-  refusalHead,
-  refusalTrailers,
-  statusOf,
-} from './refusal.ts';
+import type { Refusal } from './refusal.ts';
+import { httpRefusalHead, refusalHead, refusalTrailers } from './refusal-fields.ts';
+import { type RefusalStatus, statusOf } from './refusal-status.ts';
 import { RequestBuffer } from './request-buffer.ts';
+import type { ResponseBacklog } from './response-backlog.ts';
 
 /** Everything that the stages work with. */
 export type PipelineParts = {
@@ -43,6 +39,7 @@ export type PipelineParts = {
   readonly observer: Observer;
   readonly deadlines: DeadlineWheel;
   readonly held: ByteBudget;
+  readonly backlog: ResponseBacklog;
   readonly limits: ForwardLimits & { readonly firstMessageMsMax: number };
   /** A stage threw: a bug. */
   readonly onBug: (error: unknown) => void;
@@ -159,6 +156,7 @@ export class Pipeline implements PassageOwner {
         traceparent: this.#parts.observer.traceparentFor(routed),
         clock: this.#parts.clock,
         limits: this.#parts.limits,
+        backlog: this.#parts.backlog,
       }),
     );
     return null;

@@ -3,7 +3,9 @@ import { describe, expect, test } from 'vitest';
 import type { Field, Stream } from '../http2/index.ts';
 import { Call } from './call.ts';
 import { GrpcStatus, statusName } from './grpc-status.ts';
-import { httpRefusalHead, type Refusal, refusalHead, refusalTrailers, statusOf } from './refusal.ts';
+import type { Refusal } from './refusal.ts';
+import { httpRefusalHead, refusalHead, refusalTrailers } from './refusal-fields.ts';
+import { statusOf } from './refusal-status.ts';
 
 /** As long as names from the wire and from a certificate can be. */
 const LONG = 'é'.repeat(8_000);

@@ -1,0 +1,197 @@
+import type { StatusDetails } from '@gatehouse/contracts';
+import type { Call } from './call.ts';
+import { GrpcStatus } from './grpc-status.ts';
+import type { Refusal } from './refusal.ts';
+
+/** What a refusal is on the wire. */
+export type RefusalStatus = {
+  readonly code: GrpcStatus;
+  /** ErrorInfo.reason. */
+  readonly reason: string;
+  /** One sentence that the caller can act on. */
+  readonly message: string;
+  readonly details: StatusDetails;
+};
+
+/** Maps a refusal to its gRPC status. Exhaustive: a new kind does not compile without a status of its own. */
+export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
+  switch (refusal.kind) {
+    case 'not-grpc':
+      return plain(GrpcStatus.UNKNOWN, 'NOT_GRPC', `Not a gRPC request: ${refusal.detail}.`);
+    case 'unknown-method':
+      return plain(
+        GrpcStatus.UNIMPLEMENTED,
+        'UNKNOWN_METHOD',
+        `The method ${clip(call.path)} is not in the contract.`,
+      );
+    case 'malformed':
+      return {
+        ...plain(
+          GrpcStatus.INVALID_ARGUMENT,
+          'MALFORMED_REQUEST',
+          `${refusal.field}: expected ${refusal.expected}.`,
+        ),
+        details: { badRequest: [{ field: refusal.field, description: `expected ${refusal.expected}` }] },
+      };
+    case 'message-too-large':
+      return {
+        ...plain(
+          GrpcStatus.RESOURCE_EXHAUSTED,
+          'MESSAGE_TOO_LARGE',
+          `The ${refusal.side} message has ${refusal.bytes} bytes, more than the ${refusal.limitBytes} that ${clip(call.path)} allows.`,
+        ),
+        details: {
+          quotaFailure: [
+            {
+              subject: clip(call.path),
+              description: `${refusal.side} messages of at most ${refusal.limitBytes} bytes`,
+            },
+          ],
+        },
+      };
+    case 'first-message-late':
+      return plain(
+        GrpcStatus.DEADLINE_EXCEEDED,
+        'FIRST_MESSAGE_LATE',
+        `Policy has to read the first message, and it was not there whole within ${refusal.limitMs} ms.`,
+      );
+    case 'overloaded':
+      return {
+        ...retryable(
+          GrpcStatus.RESOURCE_EXHAUSTED,
+          'OVERLOADED',
+          `The limit ${refusal.limit} of ${refusal.max} is reached; try again later.`,
+          refusal.retryDelayMs,
+        ),
+        details: {
+          quotaFailure: [{ subject: refusal.limit, description: `at most ${refusal.max}` }],
+          retryDelayMs: refusal.retryDelayMs,
+        },
+      };
+    case 'identity-stale':
+    case 'token':
+    case 'keys-unavailable':
+    case 'denied':
+    case 'unknown-upstream':
+      return callerStatus(call, refusal);
+    default:
+      return failureOf(call, refusal);
+  }
+}
+
+type CallerRefusal = Extract<
+  Refusal,
+  { kind: 'identity-stale' | 'token' | 'keys-unavailable' | 'denied' | 'unknown-upstream' }
+>;
+
+/** Who calls, and what they may. */
+function callerStatus(call: Call, refusal: CallerRefusal): RefusalStatus {
+  switch (refusal.kind) {
+    case 'identity-stale':
+      return plain(
+        GrpcStatus.UNAUTHENTICATED,
+        `IDENTITY_${refusal.reason}`,
+        refusal.reason === 'EXPIRED'
+          ? 'The certificate of this connection has expired; connect again with a current one.'
+          : 'The issuer of this connection’s certificate has left the trust bundle; connect again with a current one.',
+      );
+    case 'token':
+      return plain(GrpcStatus.UNAUTHENTICATED, refusal.reason, refusal.sentence);
+    case 'keys-unavailable':
+      return retryable(
+        GrpcStatus.UNAVAILABLE,
+        'TOKEN_KEYS_UNAVAILABLE',
+        `The keys of token issuer ${refusal.issuer} cannot be had at the moment, so no token of it is accepted.`,
+        1000,
+      );
+    case 'denied':
+      return plain(GrpcStatus.PERMISSION_DENIED, refusal.reason, refusal.sentence);
+    case 'unknown-upstream':
+      return plain(
+        GrpcStatus.PERMISSION_DENIED,
+        'UNKNOWN_UPSTREAM',
+        `No upstream is called ${clip(call.authority)}; set the channel's authority to the name of one.`,
+      );
+  }
+}
+
+type Failure = Extract<
+  Refusal,
+  {
+    kind:
+      | 'circuit-open'
+      | 'upstream-unreachable'
+      | 'upstream-reset'
+      | 'upstream-malformed'
+      | 'deadline'
+      | 'draining'
+      | 'bug';
+  }
+>;
+
+/** What went wrong behind policy. */
+function failureOf(call: Call, refusal: Failure): RefusalStatus {
+  const at =
+    call.direction === 'inbound'
+      ? 'the app'
+      : `upstream ${call.upstream} at ${call.endpoint || 'no endpoint'}`;
+  switch (refusal.kind) {
+    case 'circuit-open':
+      return retryable(
+        GrpcStatus.UNAVAILABLE,
+        'CIRCUIT_OPEN',
+        `Every endpoint of upstream ${call.upstream} has failed lately and is not called for now.`,
+        refusal.retryDelayMs,
+      );
+    case 'upstream-unreachable':
+      return plain(
+        GrpcStatus.UNAVAILABLE,
+        'UPSTREAM_UNREACHABLE',
+        `${capital(at)} cannot be reached: ${clip(refusal.cause)}.`,
+      );
+    case 'upstream-reset':
+      return plain(
+        refusal.status,
+        'UPSTREAM_RESET',
+        `${capital(at)} ended the call early: ${clip(refusal.cause)}.`,
+      );
+    case 'upstream-malformed':
+      return plain(
+        GrpcStatus.INTERNAL,
+        'UPSTREAM_MALFORMED',
+        `${capital(at)} answered with something that is not gRPC: ${clip(refusal.cause)}.`,
+      );
+    case 'deadline':
+      return plain(
+        GrpcStatus.DEADLINE_EXCEEDED,
+        'DEADLINE_EXCEEDED',
+        `The deadline passed before ${at} had answered.`,
+      );
+    case 'draining':
+      return retryable(
+        GrpcStatus.UNAVAILABLE,
+        'DRAINING',
+        'This sidecar is shutting down; connect again.',
+        0,
+      );
+    case 'bug':
+      return plain(GrpcStatus.INTERNAL, 'INTERNAL', 'The sidecar failed; its log says why.');
+  }
+}
+
+function plain(code: GrpcStatus, reason: string, message: string): RefusalStatus {
+  return { code, reason, message, details: {} };
+}
+
+function retryable(code: GrpcStatus, reason: string, message: string, retryDelayMs: number): RefusalStatus {
+  return { code, reason, message, details: { retryDelayMs } };
+}
+
+/** Names from the wire are repeated to a length that fits in a sentence. */
+function clip(text: string): string {
+  return text.length > 128 ? `${text.slice(0, 128)}…` : text;
+}
+
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
