@@ -5,6 +5,7 @@ import { status } from '@grpc/grpc-js';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { stringify } from 'yaml';
+import { listDecisions } from './support/admin.ts';
 import { type EchoClientType, type Ended, run } from './support/calls.ts';
 import { spiffe, startTestMesh, type TestMesh, TRUST_DOMAIN } from './support/test-mesh.ts';
 
@@ -151,6 +152,13 @@ describe('where a rule asks for a token', () => {
       policy_version: expect.stringMatching(/^tokens-1@/),
     });
     expect(ended.details.errorInfo?.metadata?.['decision_id']).toMatch(/^[0-9a-f]+-/);
+  });
+
+  test('a refused token is in the decision list under the id that the caller is told', async () => {
+    const ended = await callWith(mesh.client(), `Bearer ${await sign(key, { expiresIn: '-1s' })}`);
+    const id = ended.details.errorInfo?.metadata?.['decision_id'];
+    const [newest] = await listDecisions(mesh.inbound, { limit: 1 });
+    expect(newest).toMatchObject({ decisionId: id, allowed: false, reason: 'TOKEN_EXPIRED', ruleId: '' });
   });
 
   test('a caller of a rule that asks for none needs none, and a bad one it brings is not looked at', async () => {

@@ -12,7 +12,6 @@ export type Identified = Accepted & { readonly peer: ConnectionPeer };
 export function identify(call: Accepted, peer: ConnectionPeer): Identified | Refusal {
   if (peer.staleness !== null) return { kind: 'identity-stale', reason: peer.staleness };
   if (peer.notAfterMs <= call.startedAtMs) return { kind: 'identity-stale', reason: 'EXPIRED' };
-  call.identity = peer.spiffeId;
   call.peer = peer;
   return call as Identified;
 }

@@ -36,7 +36,7 @@ export class Call {
   encoding = 'identity';
 
   peer: ConnectionPeer | null = null;
-  /** The caller's workload identity, or our own on egress. */
+  /** Whose connection it is; our own on egress. For logs from the start, for decisions once identify has passed it. */
   identity = '';
   token: VerifiedToken | null = null;
   decision: DecisionFacts | null = null;

@@ -69,6 +69,7 @@ export class Pipeline implements PassageOwner {
   /** A request begins on a connection. */
   begin(stream: Stream): Passage {
     const call = new Call(this.#parts.direction, stream, this.#parts.clock());
+    call.identity = (stream.connection.context as ConnectionPeer).spiffeId;
     const passage = new Passage(call, new RequestBuffer(this.#parts.held), this);
     passage.activePlace = this.#active.length;
     this.#active.push(passage);
@@ -101,8 +102,11 @@ export class Pipeline implements PassageOwner {
 
   /** Second leg: may they. Where policy needs to know the model, it waits for the first message. */
   #decide(passage: Passage, authenticated: Authenticated | Refusal): Refusal | null {
-    if (isRefusal(authenticated)) return authenticated;
     const policy = this.#parts.policy();
+    if (isRefusal(authenticated)) {
+      if (policy !== null) this.#decidedByToken(passage.call, authenticated, policy);
+      return authenticated;
+    }
     const reads = policy !== null && authenticated.peer.rulesUnder(policy).needsModel(authenticated.method);
     if (!reads) return this.#dispatch(passage, this.#authorise(authenticated, policy));
     const { deadlines, clock, limits } = this.#parts;
@@ -160,6 +164,13 @@ export class Pipeline implements PassageOwner {
       }),
     );
     return null;
+  }
+
+  /** A token that is refused decides the call before any rule does. */
+  #decidedByToken(call: Call, refusal: Refusal, policy: Policy): void {
+    const { reason } = statusOf(call, refusal);
+    call.decision = { allowed: false, ruleId: '', reason, policyVersion: policy.version };
+    call.decisionId = this.#parts.observer.decided(call);
   }
 
   #authorise(call: Authenticated, policy: Policy | null): Permitted | Refusal {
