@@ -14,6 +14,7 @@ const commands = {
   start: { models: true, entry: ['libs/cli/src/main.ts', 'start'] },
   check: { models: true, entry: ['libs/tooling/src/check/main.ts'] },
   bench: { models: true, entry: ['libs/tooling/src/bench/main.ts'] },
+  'bench-relay': { models: false, entry: ['sidecar/bench/relay/main.ts'] },
   cli: { models: false, entry: ['libs/cli/src/main.ts'] },
   generate: { models: false, entry: null },
 };
