@@ -77,6 +77,15 @@ const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 // RFC 9113 §8.2.1 and RFC 9110 §5.5: no control characters but a tab inside, no blank at either end.
 const VALUE = /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/;
 
+// What a pseudo-header field may hold beyond VALUE (RFC 9113 §8.3.1): RFC 9110 §9.1, RFC 3986 §3.1, no blanks in a
+// target, and the characters of RFC 3986 §3.2 without userinfo, which `checkRequest` refuses with a reason of its own.
+const PSEUDO_VALUES: ReadonlyMap<string, RegExp> = new Map([
+  [':method', /^[!#$%&'*+\-.^_`|~0-9A-Za-z]*$/],
+  [':scheme', /^[A-Za-z][A-Za-z0-9+\-.]*$/],
+  [':path', /^[\x21-\x7e\x80-\xff]*$/],
+  [':authority', /^[!$%&'()*+,\-.0-9:;=@A-Z[\]_a-z~]*$/],
+]);
+
 /** A field name with everything that depends on the name alone. */
 export class FieldName {
   readonly text: string;
@@ -85,9 +94,12 @@ export class FieldName {
   /** Index of the first row of the static table with this name, or 0. */
   readonly staticIndex: number;
   readonly hash: number;
+  /** What its values must match. */
+  readonly values: RegExp;
 
   constructor(text: string) {
     this.text = text;
+    this.values = PSEUDO_VALUES.get(text) ?? VALUE;
     this.kind = kindOf(text);
     this.indexing = NEVER_INDEXED.includes(text)
       ? Indexing.NEVER
@@ -145,7 +157,7 @@ export class Field {
   constructor(name: FieldName, value: string, neverIndex: boolean, wellFormed = false) {
     this.name = name.text;
     this.value = value;
-    this.kind = wellFormed || VALUE.test(value) ? name.kind : FieldKind.MALFORMED;
+    this.kind = wellFormed || name.values.test(value) ? name.kind : FieldKind.MALFORMED;
     this.size = name.text.length + value.length + 32;
     this.neverIndex = neverIndex || name.indexing === Indexing.NEVER;
     this.fieldName = name;

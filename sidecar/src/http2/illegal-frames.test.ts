@@ -159,6 +159,12 @@ const malformedRequests: [string, FieldPairs][] = [
   ['with two content-lengths', plus(['content-length', '1'], ['content-length', '2'])],
   ['with a host other than :authority', plus(['host', 'y'])],
   ['with userinfo in :authority', instead(':authority', 'u@x')],
+  ['with a :method that is no token', instead(':method', 'GE\xd4')],
+  ['with a blank in :method', instead(':method', 'GET /x')],
+  ['with a :scheme that is none', instead(':scheme', '1:')],
+  ['with a blank in :path', instead(':path', '/a HTTP/1.1')],
+  ['with a slash in :authority', instead(':authority', 'x/y')],
+  ['with a byte over 127 in :authority', instead(':authority', 'x\xe9')],
   ['CONNECT with a path', instead(':method', 'CONNECT')],
 ];
 
