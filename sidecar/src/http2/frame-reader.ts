@@ -121,7 +121,15 @@ export class FrameReader {
     this.flags = flags;
     this.streamId = streamId;
     this.payloadBytes = size;
-    if (type === FrameType.DATA) return this.beginData(chunk, at, length);
+    if (type === FrameType.DATA) {
+      if ((flags & Flag.PADDED) !== 0 || size === 0 || length - at < size)
+        return this.beginData(chunk, at, length);
+      // Nearly every DATA frame is whole and without padding.
+      this.sink.onDataBegin(streamId, size);
+      if (!this.stopped)
+        this.sink.onDataPiece(chunk, at, at + size, 0, true, (flags & Flag.END_STREAM) !== 0);
+      return at + size;
+    }
     if (type === FrameType.HEADERS) this.block.begin(streamId, (flags & Flag.END_STREAM) !== 0);
     if (length - at >= size) {
       this.dispatch(chunk, at, at + size);

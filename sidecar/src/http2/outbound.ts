@@ -58,7 +58,10 @@ export class Outbound {
   sendData(stream: Stream, chunk: Buffer, start: number, end: number, endStream: boolean): number {
     let at = start;
     let allowed = this.allowance(stream);
-    if (end - start === 0) {
+    if (end > start && end - start <= allowed) {
+      this.dataFrame(stream, chunk, start, end, endStream);
+      at = end;
+    } else if (end === start) {
       if (endStream) this.dataFrame(stream, chunk, at, at, true);
     } else {
       while (at < end && allowed > 0) {

@@ -40,6 +40,17 @@ export class MessageScanner {
         at += taken;
         continue;
       }
+      if (this.#headBytes === 0 && end - at >= HEAD_BYTES) {
+        // The head is whole, as it nearly always is.
+        this.#flag = chunk[at] as number;
+        this.#length =
+          (chunk[at + 1] as number) * 0x100_0000 +
+          (((chunk[at + 2] as number) << 16) | ((chunk[at + 3] as number) << 8) | (chunk[at + 4] as number));
+        at += HEAD_BYTES;
+        const problem = this.#begin();
+        if (problem) return problem;
+        continue;
+      }
       const byte = chunk[at] as number;
       at += 1;
       if (this.#headBytes === 0) {
