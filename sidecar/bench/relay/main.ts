@@ -1,17 +1,31 @@
 /**
- * What does a relayed call cost, and what does it cost in the proxies that one would take otherwise? Every candidate runs on
- * one core, client and app on the other, in turns; the measure is the CPU time of the proxy's processes for each call.
+ * What does a relayed call cost, and what does it cost in the proxies that one would take otherwise? Every candidate
+ * runs on one core, client and app on the other, in turns; the measure is the CPU time of the proxy for each call.
  *
- *   node sidecar/bench/relay/main.ts [--rounds 3] [--seconds 1.5] [--only id,id] [--candidates name,name] [--profile]
+ *   pnpm bench:relay [--rounds 5] [--seconds 1.5] [--only id,id] [--candidates name,name]
+ *
+ * A full run writes RESULTS.md and RESULTS.svg beside this folder; with `--only` or `--candidates` it only prints.
  */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import type { ProfileSummary } from './cpu-profile.ts';
+import {
+  type Bench,
+  measureCeiling,
+  measureConnections,
+  measureHandshakes,
+  measureNodeVariants,
+  measurePolicies,
+  profileScenario,
+  withCandidates,
+} from './extras.ts';
 import { layGround } from './ground.ts';
-import type { Cell, CellResult } from './load/cell.ts';
 import { LoadDriver } from './load-driver.ts';
-import type { Candidate, Ground } from './peers/candidate.ts';
+import { measureTable } from './measure.ts';
+import type { Candidate } from './peers/candidate.ts';
 import { envoy } from './peers/envoy.ts';
 import { grpcJsProxy } from './peers/grpc-js-proxy/grpc-js-proxy.ts';
 import { haproxy } from './peers/haproxy.ts';
@@ -19,84 +33,86 @@ import { installDebianPeers, installEnvoy } from './peers/install.ts';
 import { nghttpx } from './peers/nghttpx.ts';
 import { nginx } from './peers/nginx.ts';
 import { sidecar } from './peers/sidecar.ts';
-import { type RunningCandidate, startCandidate } from './running-candidate.ts';
+import { chart, markdown } from './report.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
-import { spreadOf } from './statistics.ts';
+import { OURS } from './targets.ts';
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '1.5' },
     only: { type: 'string' },
     candidates: { type: 'string' },
   },
 });
+const pace = { rounds: Number(values.rounds), seconds: Number(values.seconds) };
 const chosen = values.candidates?.split(',');
-const scenarios = SCENARIOS.filter(({ id }) => values.only?.split(',').includes(id) ?? true);
+const ids = values.only?.split(',');
+const scenarios = SCENARIOS.filter(({ id }) => ids?.includes(id) ?? true);
+/** Of the sidecar alone a shorter look will do. */
+const shortPace = { rounds: Math.min(3, pace.rounds), seconds: 1 };
+const say = (line: string): void => console.error(line);
+const scenario = (id: string): Scenario => SCENARIOS.find((each) => each.id === id) as Scenario;
+
+async function writeResults(file: string, bench: Bench, candidates: readonly Candidate[]): Promise<void> {
+  const short = { ...bench, pace: shortPace };
+  say('the load by itself');
+  const ceiling = await measureCeiling(short);
+  const measured = await withCandidates(bench.ground, candidates, async (running) => {
+    say('all candidates');
+    const table = await measureTable(bench.load, running, scenarios, pace);
+    say('growth and handshakes');
+    const ours = running.filter(({ name }) => name === OURS);
+    const connections = await measureConnections(short, ours);
+    const handshakes = await measureHandshakes(short, running);
+    const versions = new Map(running.map(({ name, version }) => [name, version]));
+    const idleMb = new Map(running.map((each) => [each.name, each.idleMb]));
+    return { table, connections, handshakes, versions, idleMb };
+  });
+  say('policies');
+  const policies = await measurePolicies(short);
+  say('profiles');
+  const profiles = new Map<string, ProfileSummary>();
+  for (const id of ['unary-4x8', 'unary-200x1', 'open-5000']) {
+    const profile = await profileScenario(bench, scenario(id));
+    if (profile) profiles.set(scenario(id).title, profile);
+  }
+  say('ways to start Node');
+  const nodeVariants = await measureNodeVariants(short, [
+    scenario('unary-4x8'),
+    scenario('unary-200x1'),
+    scenario('open-5000'),
+  ]);
+  const absent = candidates.map(({ name }) => name).filter((name) => !measured.versions.has(name));
+  const results = {
+    command: 'pnpm bench:relay',
+    ...measured,
+    absent,
+    ceiling,
+    policies,
+    profiles,
+    nodeVariants,
+    pace,
+  };
+  await writeFile(file, markdown(results));
+  await writeFile(file.replace(/md$/, 'svg'), chart(results));
+  say(`written: ${file}`);
+}
+
 const folder = await mkdtemp(join(tmpdir(), 'gh-relay-'));
-const ground = await layGround(folder);
+const { token, issuer, ...ground } = await layGround(folder);
 const load = await LoadDriver.start(ground.caller);
-const running: RunningCandidate[] = [];
 try {
   await installDebianPeers();
-  const all: Candidate[] = [
-    sidecar({ name: 'Gatehouse' }),
-    nginx,
-    haproxy,
-    nghttpx,
-    envoy(await installEnvoy()),
-    grpcJsProxy,
-  ];
-  const forPeers: Ground = { ...ground, ...ground.server, ...load.ports };
-  for (const candidate of all) {
-    if (chosen && !chosen.includes(candidate.name)) continue;
-    const started = await startCandidate(candidate, forPeers);
-    if (started === null) console.log(`${candidate.name}: not installed, left out`);
-    else running.push(started);
-    if (started) console.log(started.name, started.version, started.idleMb.toFixed(1), 'MB idle');
+  const all = [sidecar({ name: OURS }), nginx, haproxy, nghttpx, envoy(await installEnvoy()), grpcJsProxy];
+  const candidates = all.filter(({ name }) => chosen?.includes(name) ?? true);
+  const bench: Bench = { load, ground: { ...ground, ...ground.server, ...load.ports }, token, issuer, pace };
+  if (chosen === undefined && ids === undefined) {
+    await writeResults(fileURLToPath(new URL('../RESULTS.md', import.meta.url)), bench, candidates);
+  } else {
+    await withCandidates(bench.ground, candidates, (running) => measureTable(load, running, scenarios, pace));
   }
-  const results = new Map<string, number[]>();
-  for (let round = 0; round < Number(values.rounds); round++) {
-    for (const scenario of scenarios) {
-      for (const candidate of running) {
-        if (scenario.without?.includes(candidate.name)) continue;
-        const { connections, loop, answer, path, payloadBytes } = scenario.load;
-        const cell: Cell = {
-          port: candidate.port,
-          pid: candidate.pid,
-          connections,
-          loop,
-          answer,
-          call: { path, payloadBytes },
-          warmMs: round === 0 ? 3000 : 300,
-          measureMs: Number(values.seconds) * 1000,
-        };
-        const r: CellResult = await load.cell(cell);
-        const units = scenario.per === 'call' ? r.calls : r.calls * answer.messages;
-        const key = `${scenario.id} ${candidate.name}`;
-        results.set(key, [...(results.get(key) ?? []), r.cpuMicros / units]);
-        console.log(
-          key.padEnd(24),
-          (r.cpuMicros / units).toFixed(1),
-          'µs',
-          Math.round(r.calls / r.seconds),
-          '/s',
-          'proxy',
-          (r.cpuMicros / r.seconds / 1e6).toFixed(2),
-          'load',
-          (r.loadCpuMicros / r.seconds / 1e6).toFixed(2),
-          JSON.stringify(r.failures),
-          r.p50Ms.toFixed(3),
-          r.p99Ms.toFixed(3),
-          r.residentMb.toFixed(0),
-          'MB',
-        );
-      }
-    }
-  }
-  for (const [key, list] of results) console.log(key, spreadOf(list));
 } finally {
-  for (const candidate of running) await candidate.stop();
   await load.stop();
   await rm(folder, { recursive: true, force: true });
 }

@@ -17,6 +17,8 @@ export type Scenario = {
   readonly latencyAgainst?: readonly string[];
   /** Left out where they can't keep up. */
   readonly without?: readonly string[];
+  /** End-user tokens that calls to a candidate bring. */
+  readonly tokens?: Readonly<Record<string, string>>;
 };
 
 const UNARY = '/testing.echo.v1.EchoService/Unary';
@@ -97,3 +99,8 @@ export const SCENARIOS: readonly Scenario[] = [
     targets: [against('haproxy', 1), against('Envoy', 0.7)],
   },
 ];
+
+/** The first scenario's call on other connections or in another loop. */
+export function unaryScenario(id: string, connections: number, loop: Cell['loop']): Scenario {
+  return { id, title: id, load: { ...unary, connections, loop }, per: 'call', targets: [] };
+}

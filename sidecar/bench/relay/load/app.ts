@@ -143,12 +143,18 @@ class AppConnection implements FrameSink {
   }
 
   #pace(pending: Pending): void {
-    const timer = setInterval(() => {
+    const { everyMs } = pending.frames.plan;
+    const release = (): void => {
       pending.released += 1;
       this.#pump(pending);
       this.#output.flush();
-    }, pending.frames.plan.everyMs);
-    this.#timers.set(pending.id, timer);
+    };
+    // Streams that begin together do not keep step.
+    const phaseMs = (pending.id >>> 1) % everyMs;
+    const start = (): void => {
+      this.#timers.set(pending.id, setInterval(release, everyMs));
+    };
+    this.#timers.set(pending.id, setTimeout(start, phaseMs));
   }
 
   #pump(pending: Pending): void {

@@ -24,7 +24,8 @@ const STREAMS_MAX_INITIAL = 100;
 
 /** What the callers of one cell have seen. */
 export class Tally {
-  completed = 0;
+  /** Bytes of answers. */
+  dataBytes = 0;
   /** What went wrong, and how often. */
   readonly failures = new Map<string, number>();
   /** Milliseconds from a call's due time to its end. */
@@ -124,6 +125,7 @@ export class Caller implements FrameSink {
   onFrame(type: number, flags: number, streamId: number, payloadBytes: number): void {
     if (type === FrameType.DATA) {
       this.#dataBytes += payloadBytes;
+      this.#tally.dataBytes += payloadBytes;
       this.#credit(payloadBytes);
     }
     if (type <= FrameType.HEADERS) {
@@ -147,7 +149,6 @@ export class Caller implements FrameSink {
     const tally = this.#tally;
     this.#open -= 1;
     this.#ended += 1;
-    tally.completed += 1;
     if (tally.keepLatencies) {
       tally.latenciesMs.push(performance.now() - (this.#startedMs[(streamId >>> 1) % RING] as number));
     }

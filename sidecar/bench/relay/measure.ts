@@ -1,0 +1,96 @@
+import type { CellResult } from './load/cell.ts';
+import type { LoadDriver } from './load-driver.ts';
+import type { RunningCandidate } from './running-candidate.ts';
+import type { Scenario } from './scenarios.ts';
+import { type Spread, spreadOf } from './statistics.ts';
+
+/** What the rounds of one candidate in one scenario came to. */
+export type Measured = {
+  readonly cpuMicros: Spread;
+  readonly callsPerSecond: Spread;
+  readonly p50Ms: Spread;
+  readonly p99Ms: Spread;
+  /** Share of its core that the proxy used, and of the other that the load did. */
+  readonly proxyLoad: number;
+  readonly clientLoad: number;
+  readonly residentMb: number;
+  readonly failures: Readonly<Record<string, number>>;
+};
+
+/** Results by scenario id and candidate name. */
+export type Table = Map<string, Map<string, Measured>>;
+
+export type Pace = { readonly rounds: number; readonly seconds: number };
+
+/** The JIT of a candidate in JavaScript has to have seen a scenario, and no peer may lack the same chance. */
+const WARM_MS_FIRST = 2500;
+const WARM_MS = 400;
+
+/** Scenario by scenario and round by round, candidates in turns: a slow moment of the machine falls on all of them. */
+export async function measureTable(
+  load: LoadDriver,
+  candidates: readonly RunningCandidate[],
+  scenarios: readonly Scenario[],
+  pace: Pace,
+): Promise<Table> {
+  const table: Table = new Map();
+  for (const scenario of scenarios) {
+    const cells = new Map<string, CellResult[]>();
+    for (let round = 0; round < pace.rounds; round++) {
+      for (const candidate of candidates) {
+        if (scenario.without?.includes(candidate.name)) continue;
+        const result = await measureCell(load, candidate, scenario, { round, seconds: pace.seconds });
+        cells.set(candidate.name, [...(cells.get(candidate.name) ?? []), result]);
+      }
+    }
+    const measured = [...cells].map(([name, results]) => [name, summarise(results, scenario)] as const);
+    table.set(scenario.id, new Map(measured));
+    for (const [name, each] of measured)
+      process.stderr.write(`  ${scenario.id.padEnd(13)} ${name.padEnd(22)} ${line(each)}\n`);
+  }
+  return table;
+}
+
+function line({ cpuMicros, callsPerSecond, failures }: Measured): string {
+  const { median, low, high } = cpuMicros;
+  const failed = Object.keys(failures).length > 0 ? ` FAILURES ${JSON.stringify(failures)}` : '';
+  return `${median.toFixed(1)} µs (${low.toFixed(1)}–${high.toFixed(1)}), ${Math.round(callsPerSecond.median)}/s${failed}`;
+}
+
+async function measureCell(
+  load: LoadDriver,
+  candidate: RunningCandidate,
+  scenario: Scenario,
+  { round, seconds }: { readonly round: number; readonly seconds: number },
+): Promise<CellResult> {
+  const { connections, loop, answer, path, payloadBytes } = scenario.load;
+  return load.cell({
+    port: candidate.port,
+    pid: candidate.pid,
+    connections,
+    loop,
+    answer,
+    call: { path, payloadBytes, token: scenario.tokens?.[candidate.name] },
+    warmMs: round === 0 ? WARM_MS_FIRST : WARM_MS,
+    measureMs: seconds * 1000,
+  });
+}
+
+function summarise(results: readonly CellResult[], scenario: Scenario): Measured {
+  const units = scenario.per === 'call' ? 1 : scenario.load.answer.messages;
+  const spread = (of: (result: CellResult) => number): Spread => spreadOf(results.map(of));
+  const failures: Record<string, number> = {};
+  for (const result of results)
+    for (const [kind, count] of Object.entries(result.failures))
+      failures[kind] = (failures[kind] ?? 0) + count;
+  return {
+    cpuMicros: spread((r) => r.cpuMicros / r.calls / units),
+    callsPerSecond: spread((r) => r.calls / r.seconds),
+    p50Ms: spread((r) => r.p50Ms),
+    p99Ms: spread((r) => r.p99Ms),
+    proxyLoad: spread((r) => r.cpuMicros / r.seconds / 1e6).median,
+    clientLoad: spread((r) => r.loadCpuMicros / r.seconds / 1e6).median,
+    residentMb: spread((r) => r.residentMb).high,
+    failures,
+  };
+}
