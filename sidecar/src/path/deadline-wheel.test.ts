@@ -66,18 +66,29 @@ test('one that is removed is never called, and the rest are', () => {
     expect(calledAtMs).toHaveLength(index % 3 === 0 ? 0 : 1);
 });
 
-test('the timer runs only while a deadline is waited for', () => {
+test('the timer sleeps until the first deadline, and for good when none is left', () => {
+  const setTimeoutSpy = vi.spyOn(globalThis, 'setTimeout');
   const wheel = new DeadlineWheel(clock);
   expect(vi.getTimerCount()).toBe(0);
   const [first, second] = addAll(wheel, [100, 20_000]) as [Waiting, Waiting];
-  expect(vi.getTimerCount()).toBe(1);
+  for (const item of addAll(wheel, [200, 300, 400])) wheel.remove(item);
+  expect(setTimeoutSpy).toHaveBeenCalledTimes(1);
   vi.advanceTimersByTime(200);
   expect(first.calledAtMs).toHaveLength(1);
   expect(vi.getTimerCount()).toBe(1);
   wheel.remove(second);
   wheel.remove(second);
-  expect(vi.getTimerCount()).toBe(0);
   expect(wheel.size).toBe(0);
+  vi.advanceTimersByTime(20_000);
+  expect(vi.getTimerCount()).toBe(0);
+  expect(second.calledAtMs).toHaveLength(0);
+});
+
+test('a deadline before all others wakes the timer earlier', () => {
+  const wheel = new DeadlineWheel(clock);
+  const [, early] = addAll(wheel, [9_000, 50]) as [Waiting, Waiting];
+  vi.advanceTimersByTime(50 + 2 * TICK_MS);
+  expect(early.calledAtMs).toHaveLength(1);
 });
 
 test('adding twice counts once', () => {
