@@ -1,0 +1,58 @@
+/** Differential fuzzing against node:http2. A longer run: `node sidecar/test/conformance/fuzz/main.ts --seconds N`. */
+import { describe, expect, test } from 'vitest';
+import { Talker } from './fuzz/conversation.ts';
+import { fuzz } from './fuzz/differential.ts';
+import { disagreement } from './fuzz/judge.ts';
+import type { Outcome } from './fuzz/subjects.ts';
+import { freshSeed, Random } from './support/random.ts';
+
+const CONVERSATIONS = 100_000;
+const TIME_MS_MAX = 240_000;
+const seed = freshSeed();
+
+test(`${CONVERSATIONS} conversations mean the same to us and to node:http2 (seed ${seed})`, {
+  timeout: TIME_MS_MAX,
+}, async () => {
+  process.stderr.write(`fuzz: seed ${seed}\n`);
+  const report = await fuzz({ seed, goesOn: (conversations) => conversations < CONVERSATIONS });
+  expect(report.findings).toEqual([]);
+  expect(report.conversations).toBeGreaterThanOrEqual(CONVERSATIONS);
+  // Most conversations must be understood, and many must not be, or nothing is compared.
+  expect(report.connectionErrors).toBeGreaterThan(CONVERSATIONS / 10);
+  expect(report.connectionErrors).toBeLessThan(CONVERSATIONS / 2);
+});
+
+test('a seed gives the same conversations again', () => {
+  const [one, other] = [new Talker(new Random(7)), new Talker(new Random(7))];
+  for (let i = 0; i < 50; i++) expect(one.next()).toEqual(other.next());
+});
+
+describe('the judge calls it different when', () => {
+  const conversation = { chunks: [], fromId: 1, toId: 3, moves: ['request'] };
+  const outcome = (more: Partial<Outcome>): Outcome => ({
+    seen: new Map(),
+    resets: new Map(),
+    connectionError: null,
+    violations: [],
+    ...more,
+  });
+  const seen = (more = {}) => {
+    const request = { fields: ':authority: x\n', body: 'b', trailers: '', complete: true, ...more };
+    return outcome({ seen: new Map([[1, request]]) });
+  };
+
+  test.each<[string, Outcome, Outcome]>([
+    ['one alone ends the connection', outcome({ connectionError: 1 }), seen()],
+    ['the other alone ends the connection', seen(), outcome({ connectionError: 1 })],
+    ['one alone resets the stream', outcome({ resets: new Map([[1, 1]]) }), seen()],
+    ['the other alone resets the stream', seen(), outcome({ resets: new Map([[1, 1]]) })],
+    ['one alone sees the request', seen(), outcome({})],
+    ['one alone sees its end', seen(), seen({ complete: false })],
+    ['the fields differ', seen({ fields: ':authority: y\n' }), seen()],
+    ['the bodies differ', seen({ body: 'c' }), seen()],
+    ['the trailers differ', seen({ trailers: 'a: b\n' }), seen()],
+  ])('%s', (_when, ours, oracle) => {
+    expect(disagreement(conversation, ours, oracle)).not.toBe('');
+    expect(disagreement(conversation, ours, ours)).toBe('');
+  });
+});
