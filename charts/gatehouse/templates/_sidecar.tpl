@@ -1,0 +1,233 @@
+{{/*
+The sidecar for any pod. All templates here take
+  context   the chart's $
+  values    this chart's values: .Values here, .Values.gatehouse in a chart that depends on it
+  sidecar   a dict:
+    name            in traces, as NAME-sidecar; required
+    objectName      what its ConfigMap and Certificate are named after; default: name
+    serviceAccount  of the pod, which gives its SPIFFE ID; default: objectName
+    secret          of its identity, with identity.source secret
+    dnsNames        for its certificate, with identity.source cert-manager; default: none
+    inbound         { app: address of the app }, or left out: nobody calls this workload
+    egress          true when the app calls others, at unix:/run/gatehouse/egress.sock
+    upstreams       [{ name, identity, endpoints }] for egress
+    policyConfigMap with the key policy.yaml; default: the one of this chart's values
+    contract        { configMap, descriptorSetFile, overlayFiles }, keys of a ConfigMap: the contract of an app that is not Gatehouse's
+*/}}
+
+{{/* The pod's spec (as `pod`, a dict) with the sidecar in it: a native sidecar, its volumes, and the sockets in every container. */}}
+{{- define "gatehouse.sidecar" -}}
+{{- $pod := deepCopy .pod -}}
+{{- $container := include "gatehouse.sidecar.container" . | fromYaml -}}
+{{- $_ := set $pod "initContainers" (prepend ($pod.initContainers | default list) $container) -}}
+{{- $_ := set $pod "volumes" (concat ($pod.volumes | default list) (include "gatehouse.sidecar.volumes" . | fromYamlArray)) -}}
+{{- $containers := list -}}
+{{- range $each := $pod.containers -}}
+{{- $mount := dict "name" "gatehouse-sockets" "mountPath" "/run/gatehouse" -}}
+{{- $containers = append $containers (set $each "volumeMounts" (append ($each.volumeMounts | default list) $mount)) -}}
+{{- end -}}
+{{- $_ := set $pod "containers" $containers -}}
+{{- $security := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- if not (kindIs "invalid" .values.sidecar.group) -}}
+{{- $_ := set $security "fsGroup" .values.sidecar.group -}}
+{{- $_ := set $security "fsGroupChangePolicy" "OnRootMismatch" -}}
+{{- end -}}
+{{- $_ := set $pod "securityContext" (merge ($pod.securityContext | default dict) $security) -}}
+{{- toYaml $pod -}}
+{{- end -}}
+
+{{/* The init container that is the sidecar: restartPolicy Always makes it start before the app and end after it. */}}
+{{- define "gatehouse.sidecar.container" -}}
+{{- $values := .values.sidecar -}}
+name: gatehouse-sidecar
+image: {{ include "gatehouse.image" (dict "values" .values "image" $values.image) }}
+imagePullPolicy: {{ .values.images.pullPolicy }}
+restartPolicy: Always
+args: [--config, /etc/gatehouse/config/sidecar.yaml]
+env:
+  # A small nursery: the relay leaves little garbage, and a large one would only be touched once round.
+  - { name: NODE_OPTIONS, value: --max-semi-space-size=4 }
+ports:
+  {{- if .sidecar.inbound }}
+  - { name: gatehouse-mtls, containerPort: {{ $values.ports.mtls }} }
+  {{- end }}
+  - { name: gatehouse-stats, containerPort: {{ $values.ports.telemetry }} }
+# Starts and lives by itself. It is ready when the app is, which it asks: the start must not wait for that, because the app waits
+# for the start.
+startupProbe:
+  httpGet: { path: /livez, port: gatehouse-stats }
+  periodSeconds: 1
+  failureThreshold: {{ $values.startup.secondsMax }}
+livenessProbe:
+  httpGet: { path: /livez, port: gatehouse-stats }
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 3
+readinessProbe:
+  httpGet: { path: /readyz, port: gatehouse-stats }
+  periodSeconds: 2
+  timeoutSeconds: 2
+  failureThreshold: 2
+{{- if .sidecar.inbound }}
+lifecycle:
+  preStop:
+    # Hooks of all containers run when the pod begins to end; SIGTERM would come only after the app has ended.
+    exec: { command: [node, -e, "process.kill(1, 'SIGTERM')"] }
+{{- end }}
+resources: {{- toYaml $values.resources | nindent 2 }}
+securityContext:
+  {{- include "gatehouse.containerSecurity" . | nindent 2 }}
+  {{- if not (kindIs "invalid" $values.runAsUser) }}
+  runAsUser: {{ int64 $values.runAsUser }}
+  {{- end }}
+  {{- if not (kindIs "invalid" $values.group) }}
+  runAsGroup: {{ int64 $values.group }}
+  {{- end }}
+volumeMounts:
+  - { name: gatehouse-sockets, mountPath: /run/gatehouse }
+  - { name: gatehouse-admin, mountPath: /run/gatehouse-admin }
+  - { name: gatehouse-config, mountPath: /etc/gatehouse/config, readOnly: true }
+  - { name: gatehouse-identity, mountPath: /etc/gatehouse/identity, readOnly: true }
+  {{- if .sidecar.inbound }}
+  - { name: gatehouse-policy, mountPath: /etc/gatehouse/policy, readOnly: true }
+  {{- end }}
+  {{- if .sidecar.contract }}
+  - { name: gatehouse-contract, mountPath: /etc/gatehouse/contract, readOnly: true }
+  {{- end }}
+{{- end -}}
+
+{{/* Directories, never subPath: files in them are swapped as a whole, and the sidecar follows that. */}}
+{{- define "gatehouse.sidecar.volumes" -}}
+{{- $object := .sidecar.objectName | default .sidecar.name -}}
+# Sockets for the app and the sidecar, in memory; only inodes, no bytes.
+- name: gatehouse-sockets
+  emptyDir: { medium: Memory, sizeLimit: 1Mi }
+# The admin socket: not for the app.
+- name: gatehouse-admin
+  emptyDir: { medium: Memory, sizeLimit: 1Mi }
+- name: gatehouse-config
+  configMap: { name: {{ $object }}-sidecar }
+- name: gatehouse-identity
+  projected:
+    defaultMode: 288 # 0440
+    sources:
+      - secret:
+          name: {{ include "gatehouse.sidecar.secret" . }}
+          items:
+            - { key: tls.crt, path: tls.crt }
+            - { key: tls.key, path: tls.key }
+            {{- if not .values.identity.bundle.configMap }}
+            - { key: ca.crt, path: ca.crt }
+            {{- end }}
+      {{- with .values.identity.bundle }}
+      {{- if .configMap }}
+      - configMap:
+          name: {{ .configMap }}
+          items:
+            - { key: {{ .key | quote }}, path: ca.crt }
+      {{- end }}
+      {{- end }}
+{{- if .sidecar.inbound }}
+- name: gatehouse-policy
+  configMap: { name: {{ .sidecar.policyConfigMap | default (include "gatehouse.policyName" .) }} }
+{{- end }}
+{{- with .sidecar.contract }}
+- name: gatehouse-contract
+  configMap: { name: {{ .configMap }} }
+{{- end }}
+{{- end -}}
+
+{{/* The Secret with the workload's certificate: the user's, or the one that cert-manager fills. */}}
+{{- define "gatehouse.sidecar.secret" -}}
+{{- if eq .values.identity.source "cert-manager" -}}
+{{- printf "%s-identity" (.sidecar.objectName | default .sidecar.name) -}}
+{{- else -}}
+{{- required "sidecar.secret is missing: with identity.source secret it names the Secret of the workload" .sidecar.secret -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The sidecar's configuration, as docs/sidecar.md has it. */}}
+{{- define "gatehouse.sidecar.config" -}}
+{{- $values := .values.sidecar -}}
+{{- $telemetry := dict "listen" (printf "%s:%d" $values.listenAddress (int $values.ports.telemetry)) "sampleRatio" .values.telemetry.sampleRatio -}}
+{{- with .values.telemetry.otlpEndpoint }}{{ $_ := set $telemetry "otlpEndpoint" . }}{{ end -}}
+{{- $identity := dict "certificateFile" "/etc/gatehouse/identity/tls.crt" "keyFile" "/etc/gatehouse/identity/tls.key" "bundleFile" "/etc/gatehouse/identity/ca.crt" "trustDomain" .values.trustDomain -}}
+{{- $config := dict "name" .sidecar.name "identity" $identity "telemetry" $telemetry -}}
+{{- $_ := set $config "admin" (dict "listen" "unix:/run/gatehouse-admin/admin.sock") -}}
+{{- $_ := set $config "limits" $values.limits -}}
+{{- $_ := set $config "log" (dict "level" $values.logLevel) -}}
+{{- with .sidecar.inbound -}}
+{{- $listen := printf "%s:%d" $values.listenAddress (int $values.ports.mtls) -}}
+{{- $_ := set $config "inbound" (dict "listen" $listen "app" .app) -}}
+{{- $_ := set $config "policyFile" "/etc/gatehouse/policy/policy.yaml" -}}
+{{- end -}}
+{{- if .sidecar.egress -}}
+{{- $_ := set $config "egress" (dict "listen" "unix:/run/gatehouse/egress.sock") -}}
+{{- $_ := set $config "upstreams" (.sidecar.upstreams | default list) -}}
+{{- end -}}
+{{- with .sidecar.contract -}}
+{{- $contract := dict -}}
+{{- with .descriptorSetFile }}{{ $_ := set $contract "descriptorSetFile" (printf "/etc/gatehouse/contract/%s" .) }}{{ end -}}
+{{- $overlays := list -}}
+{{- range .overlayFiles }}{{ $overlays = append $overlays (printf "/etc/gatehouse/contract/%s" .) }}{{ end -}}
+{{- $_ := set $contract "overlayFiles" $overlays -}}
+{{- $_ := set $config "contract" $contract -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{/* For the pod's annotations: a sidecar reads its configuration once, so a new one needs new pods. */}}
+{{- define "gatehouse.sidecar.checksum" -}}
+gatehouse.dev/sidecar-config: {{ include "gatehouse.sidecar.config" . | sha256sum | trunc 16 | quote }}
+{{- end -}}
+
+{{/* The objects that the sidecar's pod needs: its configuration, and its Certificate where cert-manager is the source. */}}
+{{- define "gatehouse.sidecar.objects" -}}
+{{- $object := .sidecar.objectName | default .sidecar.name -}}
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ $object }}-sidecar
+  labels: {{- include "gatehouse.labels" (dict "context" .context "component" .sidecar.name) | nindent 4 }}
+data:
+  sidecar.yaml: |
+    {{- include "gatehouse.sidecar.config" . | nindent 4 }}
+{{- if eq .values.identity.source "cert-manager" }}
+---
+apiVersion: cert-manager.io/v1
+kind: Certificate
+metadata:
+  name: {{ $object }}-identity
+  labels: {{- include "gatehouse.labels" (dict "context" .context "component" .sidecar.name) | nindent 4 }}
+spec:
+  secretName: {{ $object }}-identity
+  duration: {{ .values.identity.certManager.duration }}
+  renewBefore: {{ .values.identity.certManager.renewBefore }}
+  # X509-SVID: one URI, digitalSignature, no CA; the sidecar is a server and a client with it.
+  uris:
+    - {{ include "gatehouse.spiffeId" (dict "context" .context "values" .values "serviceAccount" (.sidecar.serviceAccount | default $object)) }}
+  {{- with .sidecar.dnsNames }}
+  # For callers that check host names. What counts in the mesh is the SPIFFE ID.
+  dnsNames: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  usages: [digital signature, server auth, client auth]
+  privateKey: { algorithm: ECDSA, size: 256, rotationPolicy: Always }
+  issuerRef: {{- toYaml .values.identity.certManager.issuerRef | nindent 4 }}
+{{- end }}
+{{- end -}}
+
+{{/*
+A preStop handler for an app whose image has node: waits until the sidecar has drained and gone, so that the app's SIGTERM finds no
+call in flight. An app without node can sleep for drainNoticeMs and finish its calls on SIGTERM.
+*/}}
+{{- define "gatehouse.sidecar.waitForDrain" -}}
+{{- $limits := .values.sidecar.limits -}}
+{{- $script := "const ends = performance.now() + %d; for (let up = true; up && performance.now() < ends; ) { up = await fetch('http://localhost:%d/livez', { signal: AbortSignal.timeout(1000) }).then(() => true, (error) => error.name === 'TimeoutError'); await new Promise((resolve) => setTimeout(resolve, 100)); }" -}}
+{{- $msMax := add $limits.drainNoticeMs $limits.drainMsMax 1000 -}}
+exec:
+  command:
+    - node
+    - --input-type=module
+    - -e
+    - {{ printf $script (int64 $msMax) (int .values.sidecar.ports.telemetry) | quote }}
+{{- end -}}
