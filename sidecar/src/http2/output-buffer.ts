@@ -12,7 +12,7 @@ const BLOCK_BYTES = 32_768;
 const SMALL_BLOCKS_MAX = 1024;
 const BLOCKS_MAX = 64;
 /** Payloads up to this size are copied by a loop, which beats the call into native code. */
-const LOOP_COPY_MAX = 48;
+const LOOP_COPY_MAX = 24;
 const NOTHING: Buffer = Buffer.alloc(0);
 
 const smallPool: Buffer[] = [];
