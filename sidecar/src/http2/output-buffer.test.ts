@@ -67,12 +67,40 @@ describe('an output buffer', () => {
     expect(output).toMatchObject({ handedBytes: 4, writesDone: 2 });
   });
 
-  it('grows for more than a block and keeps the bytes in order', async () => {
+  it('grows its block and keeps the bytes in order', async () => {
     const { socket, output } = setUp();
-    const parts = Array.from({ length: 30 }, (_, i) => String(i % 10).repeat(i * 200));
+    const parts = Array.from({ length: 20 }, (_, i) => String(i % 10).repeat(i * 200));
     for (const part of parts) put(output, part);
     await turn();
     expect(socket.chunks).toEqual([parts.join('')]);
+  });
+
+  it('writes what is more than a block in several writes, one after the other, and counts it throughout', async () => {
+    const { socket, output } = setUp();
+    const frames = Array.from({ length: 12 }, (_, i) => String.fromCharCode(97 + i).repeat(16_393));
+    for (const frame of frames) put(output, frame);
+    expect(output).toMatchObject({ bufferedBytes: 12 * 16_393, position: 12 * 16_393, handedBytes: 0 });
+    await turn();
+    expect(socket.writes).toBe(1);
+    expect(output.bufferedBytes).toBe(12 * 16_393);
+    for (let written = 1; socket.chunks.join('').length < 12 * 16_393; written++) {
+      expect(socket.chunks).toHaveLength(written);
+      socket.finish?.();
+      await expect.poll(() => socket.chunks.length).toBe(written + 1);
+    }
+    expect(socket.chunks.join('')).toBe(frames.join(''));
+    expect(output.handedBytes).toBe(output.position);
+  });
+
+  it('writes all blocks at its end', async () => {
+    const { socket, output } = setUp();
+    for (let i = 0; i < 12; i++) put(output, 'x'.repeat(16_393));
+    output.end();
+    while (!socket.writableFinished) {
+      socket.finish?.();
+      await turn();
+    }
+    expect(socket.chunks.join('')).toHaveLength(12 * 16_393);
   });
 
   it('hands nothing over while it is held', async () => {

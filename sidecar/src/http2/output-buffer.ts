@@ -7,10 +7,12 @@ import { FRAME_HEAD_BYTES } from './frame-types.ts';
 
 /** What most turns of a connection need, and what the others grow to. */
 const SMALL_BLOCK_BYTES = 2048;
-const BLOCK_BYTES = 32_768;
+const BLOCK_BYTES = 65_536;
+/** A block this full is set aside and the next begun: the largest DATA frame fits behind any that is less full. */
+const FULL_BYTES = 49_000;
 /** Free blocks of each size kept for the process: two megabytes of either. */
 const SMALL_BLOCKS_MAX = 1024;
-const BLOCKS_MAX = 64;
+const BLOCKS_MAX = 32;
 /** Payloads up to this size are copied by a loop, which beats the call into native code. */
 const LOOP_COPY_MAX = 24;
 const NOTHING: Buffer = Buffer.alloc(0);
@@ -59,6 +61,9 @@ export class OutputBuffer {
   held = false;
   private readonly socket: Duplex;
   private readonly owner: OutputOwner;
+  /** Full blocks, which are written first, and how many bytes of each are used. */
+  private full: { readonly block: Buffer; readonly used: number }[] = [];
+  private fullBytes = 0;
   private inFlight: Buffer = NOTHING;
   /** Bytes of the last write: about as many will be in the next. */
   private handedLast = 0;
@@ -72,12 +77,12 @@ export class OutputBuffer {
 
   /** Bytes waiting here or in flight. */
   get bufferedBytes(): number {
-    return this.length + this.inFlightBytes;
+    return this.length + this.fullBytes + this.inFlightBytes;
   }
 
   /** Position in the connection's whole output at which the next byte will stand. */
   get position(): number {
-    return this.handedBytes + this.length;
+    return this.handedBytes + this.fullBytes + this.length;
   }
 
   /** Makes sure that `count` more bytes fit. */
@@ -132,8 +137,9 @@ export class OutputBuffer {
     this.length = at + count;
   }
 
-  /** Has what was written flushed at the end of this turn of the loop. */
+  /** A frame is complete: has what was written flushed at the end of this turn of the loop. */
   mark(): void {
+    if (this.length >= FULL_BYTES) this.setAside();
     if (this.marked) return;
     this.marked = true;
     if (dirty.length === 0) setImmediate(flushDirty);
@@ -159,7 +165,7 @@ export class OutputBuffer {
   /** Writes the rest and ends the socket's writing side; nothing is taken after. */
   end(): void {
     if (this.closed) return;
-    if (this.length > 0 && !this.held) this.hand();
+    if (!this.held) while (this.fullBytes + this.length > 0) this.hand();
     this.close();
     this.socket.end();
   }
@@ -170,23 +176,39 @@ export class OutputBuffer {
     giveBlock(this.bytes);
     this.bytes = NOTHING;
     this.length = 0;
+    this.full = [];
+    this.fullBytes = 0;
   }
 
   private flush(): void {
-    if (this.length === 0 || this.inFlightBytes > 0 || this.held || this.closed) return;
-    this.inFlight = this.bytes;
+    if (this.inFlightBytes > 0 || this.held || this.closed || this.fullBytes + this.length === 0) return;
+    this.inFlight = this.full[0]?.block ?? this.bytes;
     this.hand();
   }
 
+  /** Writes the first block. */
   private hand(): void {
-    const bytes = this.bytes;
-    const count = this.length;
+    const full = this.full.shift();
+    const block = full?.block ?? this.bytes;
+    const used = full?.used ?? this.length;
+    if (full === undefined) {
+      this.bytes = NOTHING;
+      this.length = 0;
+      this.handedLast = Math.min(used, BLOCK_BYTES);
+    } else {
+      this.fullBytes -= used;
+    }
+    this.handedBytes += used;
+    this.inFlightBytes += used;
+    this.socket.write(used === block.length ? block : block.subarray(0, used), this.onWritten);
+  }
+
+  private setAside(): void {
+    this.full.push({ block: this.bytes, used: this.length });
+    this.fullBytes += this.length;
     this.bytes = NOTHING;
     this.length = 0;
-    this.handedBytes += count;
-    this.handedLast = Math.min(count, BLOCK_BYTES);
-    this.inFlightBytes += count;
-    this.socket.write(count === bytes.length ? bytes : bytes.subarray(0, count), this.onWritten);
+    this.handedLast = BLOCK_BYTES;
   }
 
   // One function for the connection's life, because one is needed for every write.
