@@ -24,6 +24,7 @@ import { CallMetrics } from './path/call-metrics.ts';
 import { DeadlineWheel } from './path/deadline-wheel.ts';
 import { DecisionLog } from './path/decision-log.ts';
 import { Pipeline } from './path/pipeline.ts';
+import { ResponseBacklog } from './path/response-backlog.ts';
 import { createTokenVerifier, type TokenVerifier } from './tokens/index.ts';
 import { type AppPool, createAppPool, createUpstreams, type Upstreams } from './upstream/index.ts';
 
@@ -61,10 +62,13 @@ type Foundations = {
   readonly decisions: DecisionLog;
   readonly deadlines: DeadlineWheel;
   readonly held: ByteBudget;
+  readonly backlog: ResponseBacklog;
 };
 
-/** A stalled reader may hold one stream's window of a connection that others share, so that one is wide. */
+/** A connection that many callers share has a wide window. */
 const UPSTREAM_SETTINGS: ConnectionSettings = { ...defaultSettings, connectionWindowBytes: 16 * 1024 * 1024 };
+/** A write that does not finish for as long has no reader at all. */
+const WRITE_MS_MAX = 60_000;
 
 /** One direction: its listener's connections, the path they lead to, and what is counted of it. */
 type Side = {
@@ -177,7 +181,7 @@ async function layFoundations(config: SidecarConfig, clock: Clock, logger: Logge
     }),
     upstreams: createUpstreams(config.upstreams, {
       identity: watched.source,
-      settings: UPSTREAM_SETTINGS,
+      settings: { ...UPSTREAM_SETTINGS, ...patienceOf(config) },
       clock,
       random: Math.random,
       onBreakerChange: (upstream, endpoint, change) =>
@@ -186,6 +190,17 @@ async function layFoundations(config: SidecarConfig, clock: Clock, logger: Logge
     decisions: new DecisionLog(config.limits.decisionsKeptMax, randomBytes(5).toString('hex')),
     deadlines: new DeadlineWheel(clock),
     held: new ByteBudget(config.limits.heldBytesMax),
+    backlog: new ResponseBacklog(config.limits.unreadBytesMax),
+  };
+}
+
+/** How long peers of the network may be silent or slow. */
+function patienceOf({ limits }: SidecarConfig): Partial<ConnectionSettings> {
+  return {
+    keepaliveIntervalMs: limits.keepaliveMs,
+    keepaliveTimeoutMs: limits.keepaliveAnswerMsMax,
+    streamStallTimeoutMs: limits.slowReaderMsMax,
+    writeTimeoutMs: Math.min(WRITE_MS_MAX, limits.slowReaderMsMax),
   };
 }
 
@@ -217,7 +232,7 @@ function openAppPool(address: string, { config, clock }: Foundations): AppPool {
 function makeSide(direction: Direction, base: Foundations, app: AppPool | null): Side {
   const { config, clock, logger, contract, policy } = base;
   const metrics = new CallMetrics(direction);
-  const admission = new AdmissionControl(config.limits.callsActiveMax);
+  const admission = new AdmissionControl(config.limits);
   const observer = new Observer({
     clock,
     ids: createIdSource(),
@@ -239,11 +254,13 @@ function makeSide(direction: Direction, base: Foundations, app: AppPool | null):
     observer,
     deadlines: base.deadlines,
     held: base.held,
+    backlog: base.backlog,
     limits: config.limits,
     onBug: (error) => logger.error({ err: error }, 'a stage threw'),
   });
   const settings: ConnectionSettings = {
     ...defaultSettings,
+    ...patienceOf(config),
     maxConcurrentStreams: config.limits.streamsPerConnectionMax,
   };
   const connections = new Connections(pipeline, settings, ({ cause, ...close }) =>

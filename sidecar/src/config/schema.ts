@@ -82,6 +82,13 @@ const limits = z.strictObject({
   firstMessageMsMax: bounded(10, 60_000, 5000),
   /** Request bytes held for policy or for another try, over all calls. */
   heldBytesMax: bounded(64 * KIB, 1024 * MIB, 64 * MIB),
+  /** How long a stream's data may wait for a reader that takes none of it, or next to none. */
+  slowReaderMsMax: bounded(100, 3_600_000, 300_000),
+  /** Silence on a connection of the network after which the peer has to answer a PING, and how long it may take. */
+  keepaliveMs: bounded(100, 3_600_000, 30_000),
+  keepaliveAnswerMsMax: bounded(100, 600_000, 10_000),
+  /** Response bytes held for callers who read slowly, over all calls; whoever holds too much of it is let go. */
+  unreadBytesMax: bounded(256 * KIB, 1024 * MIB, 32 * MIB),
   /** Request bytes kept of one call so that it can be tried again. */
   retryBytesPerCallMax: bounded(0, 16 * MIB, 64 * KIB),
   /** Tries of one call, the first included. */

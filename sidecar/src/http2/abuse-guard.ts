@@ -49,8 +49,8 @@ export class AbuseGuard {
     this.ticker = ticker;
   }
 
-  /** Counts one event; false when the peer has used up what its class allows. */
-  allows(kind: FloodKind): boolean {
+  /** Counts one event, or one that is as bad as `weight` of its class; false when the peer has used up what its class allows. */
+  allows(kind: FloodKind, weight = 1): boolean {
     const nowMs = this.ticker.nowMs();
     let bucket = this.buckets.get(kind);
     if (bucket === undefined) {
@@ -58,6 +58,6 @@ export class AbuseGuard {
       bucket = new TokenBucket(limit, nowMs);
       this.buckets.set(kind, bucket);
     }
-    return bucket.take(nowMs);
+    return bucket.take(nowMs, weight);
   }
 }

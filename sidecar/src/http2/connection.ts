@@ -43,6 +43,8 @@ export interface ConnectionHandler {
   onViolation?(connection: Connection, kind: ViolationKind): void;
 }
 
+/** A header list over the limit takes as long to decode as many requests, and the limit was announced. */
+const HEADER_LIST_WEIGHT = 20;
 const DRAIN_PING: Buffer = Buffer.from('gh-drain', 'latin1');
 const KEEPALIVE_PING: Buffer = Buffer.from('gh-alive', 'latin1');
 
@@ -268,7 +270,8 @@ export class Connection implements OutputOwner, Watched {
   /** @internal Counts a reset that the peer made us send. */
   provoked(kind: ViolationKind): void {
     this.handler.onViolation?.(this, kind);
-    if (this.guard.allows('provoked-reset-flood')) return;
+    const weight = kind === 'header-list-too-large' ? HEADER_LIST_WEIGHT : 1;
+    if (this.guard.allows('provoked-reset-flood', weight)) return;
     this.fail('provoked-reset-flood', ErrorCode.ENHANCE_YOUR_CALM, 'provoked-reset-flood');
   }
 
@@ -317,6 +320,16 @@ export class Connection implements OutputOwner, Watched {
   /** @internal */
   resetStalled(nowMs: number): void {
     this.streams.resetStalled(nowMs);
+  }
+
+  /** @internal */
+  sendPostponed(nowMs: number): void {
+    this.streams.sendPostponed(nowMs);
+  }
+
+  /** @internal */
+  nowMs(): number {
+    return this.ticker.nowMs();
   }
 
   /** @internal */

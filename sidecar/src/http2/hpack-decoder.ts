@@ -12,7 +12,12 @@ export const Decoded = {
   OVER_LIMIT: 1,
   /** The block cannot be decoded: COMPRESSION_ERROR for the connection (RFC 9113 §4.3). */
   INVALID: 2,
+  /** The list is so far over a limit that the rest was not decoded: the connection is lost. */
+  FAR_OVER_LIMIT: 3,
 } as const;
+
+/** A list of as many times the limit is no mistake (an HPACK bomb, CVE-2016-6581). */
+const FAR_OVER = 4;
 
 export interface HeaderListLimits {
   /** Bytes of a decoded list as RFC 7541 §4.1 counts them: each field's lengths and 32. */
@@ -74,6 +79,8 @@ export class HpackDecoder {
       listBytes += made.size;
       count++;
       if (listBytes <= limits.headerListBytesMax && count <= limits.headerFieldsMax) gathered[kept++] = made;
+      else if (listBytes > FAR_OVER * limits.headerListBytesMax || count > FAR_OVER * limits.headerFieldsMax)
+        return Decoded.FAR_OVER_LIMIT;
     }
     this.fields = gathered.slice(0, kept);
     this.bytes = scratch; // A connection that falls silent holds no read buffer.
@@ -119,14 +126,12 @@ export class HpackDecoder {
     const valueStart = this.pos;
     if (!this.skipString()) return null;
     const end = this.pos;
+    if (neverIndex) return this.newField(name, start, valueStart, true);
     const hash = literalHash(this.bytes, start, end, name);
-    if (!neverIndex) {
-      const known = internedField(hash, this.bytes, start, end, name);
-      if (known !== null) return known;
-    }
-    const made = this.newField(name, start, valueStart, neverIndex);
-    this.pos = end;
-    if (made !== null && !neverIndex) internField(hash, this.bytes, start, end, name, made);
+    const known = internedField(hash, this.bytes, start, end, name);
+    if (known !== null) return known;
+    const made = this.newField(name, start, valueStart, false);
+    if (made !== null) internField(hash, this.bytes, start, end, name, made);
     return made;
   }
 

@@ -9,10 +9,17 @@ import { Decoded } from './hpack-decoder.ts';
 import { checkRequest, checkResponse, checkTrailers, type MessageHead } from './message-rules.ts';
 import { isUnprocessed, type Stream } from './stream.ts';
 
+/** WINDOW_UPDATE frames for each DATA frame or header block in either direction: for stream and connection, twice over. */
+const WINDOW_UPDATES_PER_FRAME = 4;
+const WINDOW_UPDATES_FREE_MAX = 4096;
+
 export class Inbound implements FrameSink {
   private readonly connection: Connection;
   private dataStream: Stream | null = null;
   private progressAtPing = -1;
+  private progressAtUpdate = 0;
+  /** WINDOW_UPDATE frames that come with what was sent and received. */
+  private updatesFree = 0;
 
   constructor(connection: Connection) {
     this.connection = connection;
@@ -102,6 +109,10 @@ export class Inbound implements FrameSink {
     const decoded = connection.decoder.decode(block, start, end);
     if (decoded === Decoded.INVALID) {
       connection.fail('compression', ErrorCode.COMPRESSION_ERROR, 'header block does not decode');
+      return;
+    }
+    if (decoded === Decoded.FAR_OVER_LIMIT) {
+      connection.fail('header-list-too-large', ErrorCode.ENHANCE_YOUR_CALM, 'header list far too large');
       return;
     }
     const tooLarge = decoded === Decoded.OVER_LIMIT;
@@ -265,6 +276,7 @@ export class Inbound implements FrameSink {
   private windowUpdate(streamId: number, increment: number): void {
     const { connection } = this;
     const outbound = connection.outbound;
+    if (!this.mayUpdate()) return;
     if (streamId === 0) {
       if (increment === 0)
         return connection.fail('flow-control', ErrorCode.PROTOCOL_ERROR, 'window increment of 0');
@@ -301,6 +313,17 @@ export class Inbound implements FrameSink {
       outbound.schedule(stream);
       outbound.pump();
     }
+  }
+
+  /** Window that nothing was sent or received for is as idle as PRIORITY. */
+  private mayUpdate(): boolean {
+    const { progress } = this.connection;
+    const earned = WINDOW_UPDATES_PER_FRAME * (progress - this.progressAtUpdate);
+    this.progressAtUpdate = progress;
+    this.updatesFree = Math.min(WINDOW_UPDATES_FREE_MAX, this.updatesFree + earned);
+    if (this.updatesFree === 0) return this.flood('idle-frame-flood');
+    this.updatesFree--;
+    return true;
   }
 
   private reset(streamId: number, code: number): void {

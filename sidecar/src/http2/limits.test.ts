@@ -56,6 +56,7 @@ describe('a flood is cut off with ENHANCE_YOUR_CALM:', () => {
     ],
     ['PRIORITY', 'idle-frame-flood', () => frame(PRIORITY, 0, 3, Buffer.alloc(5))],
     ['unknown frames', 'idle-frame-flood', () => frame(0x42, 0, 0)],
+    ['WINDOW_UPDATE', 'idle-frame-flood', () => frame(FrameType.WINDOW_UPDATE, 0, 0, uint32(1))],
   ])('%s', async (_what, kind, piece) => {
     const time = new ManualTime();
     const peer = RawPeer.server({
@@ -119,11 +120,37 @@ describe('a header block is limited', () => {
   it('in its decoded size, and costs the stream alone', async () => {
     const peer = RawPeer.server({ headerListBytesMax: 4_000 });
     const entry = Buffer.concat([Buffer.from([0x40, 1, 0x61, 100]), Buffer.alloc(100, 'b')]);
-    const bomb = Buffer.concat([literals(REQUEST), entry, Buffer.alloc(3_000, 0xbe)]);
-    peer.input(frame(HEADERS, END, 1, bomb), headers(3, END));
+    const large = Buffer.concat([literals(REQUEST), entry, Buffer.alloc(100, 0xbe)]);
+    peer.input(frame(HEADERS, END, 1, large), headers(3, END));
     await expect.poll(() => peer.resetCode(1)).toBe(CALM);
     expect(peer.recorder.lines[0]).toBe('violation header-list-too-large');
     expect(peer.recorder.lines[1]).toMatch(/^headers 3 /);
+  });
+
+  it('in its decoded size, and far over it the connection is lost (HPACK bomb)', async () => {
+    const peer = RawPeer.server({ headerListBytesMax: 4_000 });
+    const entry = Buffer.concat([Buffer.from([0x40, 1, 0x61, 100]), Buffer.alloc(100, 'b')]);
+    peer.input(frame(HEADERS, END, 1, Buffer.concat([literals(REQUEST), entry, Buffer.alloc(3_000, 0xbe)])));
+    expect(peer.recorder.lines).toEqual(['violation header-list-too-large', `close ${CALM} local`]);
+    await expect.poll(() => peer.goawayCode).toBe(CALM);
+  });
+
+  it('in its fields, and far over their number the connection is lost', () => {
+    const peer = RawPeer.server({ headerFieldsMax: 10 });
+    const fields = (count: number) => Array.from({ length: count }, (): [string, string] => ['x', 'y']);
+    peer.input(headers(1, END, [...REQUEST, ...fields(30)]));
+    expect(peer.recorder.lines).toEqual(['violation header-list-too-large']);
+    peer.input(headers(3, END, [...REQUEST, ...fields(40)]));
+    expect(peer.connection.closed).toBe(true);
+  });
+
+  it('and ten lists over the limit in a row end the connection', () => {
+    const time = new ManualTime();
+    const peer = RawPeer.server({ headerFieldsMax: 10, ticker: time.ticker });
+    const fields = Array.from({ length: 11 }, (): [string, string] => ['x', 'y']);
+    const large = (i: number): Buffer => headers(2 * i + 1, END, [...REQUEST, ...fields]);
+    expect(cutOff(peer, large, 100)).toBe(11);
+    expect(peer.recorder.lines).toContain('violation provoked-reset-flood');
   });
 
   it('in its time', () => {
@@ -174,19 +201,22 @@ describe('a peer that does not read', () => {
   it('loses the stream for which it opens no window, and no other', async () => {
     const time = new ManualTime();
     const peer = RawPeer.server({ ticker: time.ticker, streamStallTimeoutMs: 5_000 });
-    peer.input(frame(SETTINGS, 0, 0, [0, 4, 0, 0, 0, 0]), headers(1, END), headers(3, END));
-    const [stalled, slow] = peer.recorder.streams;
-    for (const stream of [stalled, slow]) {
+    const three = [1, 3, 5].map((id) => headers(id, END));
+    peer.input(frame(SETTINGS, 0, 0, [0, 4, 0, 0, 0, 0]), ...three);
+    const [stalled, slow, dribbling] = peer.recorder.streams;
+    for (const stream of [stalled, slow, dribbling]) {
       stream?.sendHeaders([field(':status', '200')], false);
-      stream?.sendData(Buffer.alloc(100), 0, 100, true);
+      stream?.sendData(Buffer.alloc(10_000), 0, 10_000, true);
     }
     for (let i = 0; i < 4; i++) {
       time.pass(2);
-      peer.input(frame(FrameType.WINDOW_UPDATE, 0, 3, uint32(1)));
+      peer.input(frame(FrameType.WINDOW_UPDATE, 0, 3, uint32(1024)));
+      peer.input(frame(FrameType.WINDOW_UPDATE, 0, 5, uint32(1)));
     }
     await expect.poll(() => peer.resetCode(1)).toBe(CALM);
+    expect(peer.resetCode(5)).toBe(CALM);
     expect(peer.recorder.lines).toContain(`reset 1 ${CALM} local maybe`);
-    expect(slow?.queuedBytes).toBe(96);
+    expect(slow?.queuedBytes).toBe(10_000 - 4 * 1024);
   });
 
   it('keeps no stream that was reset behind a shut connection window', () => {

@@ -29,6 +29,10 @@ export class Outbound {
   private ready: Stream[] = [];
   private readyFrom = 0;
   private newestHeadId = 0;
+  /** The DATA frame written last: position of its end in the whole output, its stream, its payload. */
+  private openFrameEnd = -1;
+  private openFrameId = 0;
+  private openFrameBytes = 0;
 
   constructor(connection: Connection) {
     this.connection = connection;
@@ -175,10 +179,30 @@ export class Outbound {
 
   private dataFrame(stream: Stream, chunk: Buffer, start: number, end: number, endStream: boolean): void {
     const count = end - start;
-    this.output.room(FRAME_HEAD_BYTES + count);
-    this.output.frameHead(count, FrameType.DATA, endStream ? Flag.END_STREAM : 0, stream.id);
-    this.output.copy(chunk, start, end);
-    this.output.mark();
+    const output = this.output;
+    const flags = endStream ? Flag.END_STREAM : 0;
+    const merged = this.openFrameBytes + count;
+    const isLast = output.length > 0 && output.position === this.openFrameEnd;
+    if (isLast && stream.id === this.openFrameId && merged <= FRAME_PAYLOAD_BYTES) {
+      // The frame before is this stream's too and has not left: it takes the bytes in.
+      output.room(count);
+      output.frameHeadAt(
+        output.length - this.openFrameBytes - FRAME_HEAD_BYTES,
+        merged,
+        FrameType.DATA,
+        flags,
+        stream.id,
+      );
+      this.openFrameBytes = merged;
+    } else {
+      output.room(FRAME_HEAD_BYTES + count);
+      output.frameHead(count, FrameType.DATA, flags, stream.id);
+      this.openFrameBytes = count;
+    }
+    output.copy(chunk, start, end);
+    output.mark();
+    this.openFrameEnd = output.position;
+    this.openFrameId = stream.id;
     this.connection.progress++;
     stream.sendWindow -= count;
     this.sendWindow -= count;

@@ -1,6 +1,8 @@
 /** Bytes of one stream that wait for the peer's window. Small pieces are merged, so that dribble costs no more than its bytes. */
 const BLOCK_BYTES_SMALLEST = 2048;
 const BLOCK_BYTES_LARGEST = 16_384;
+/** What a reader must take for it to count: one that takes a byte now and then stands still. */
+const STEP_BYTES = 1024;
 
 class Block {
   readonly bytes: Buffer;
@@ -20,9 +22,9 @@ export class SendQueue {
   private takenSeen = -1;
   private seenAtMs = 0;
 
-  /** Milliseconds for which data has waited and none has left, as far as repeated calls can tell. */
+  /** Milliseconds for which data has waited and next to none has left, as far as repeated calls can tell. */
   stalledMs(nowMs: number): number {
-    if (this.size === 0 || this.taken !== this.takenSeen) {
+    if (this.size === 0 || this.takenSeen < 0 || this.taken - this.takenSeen >= STEP_BYTES) {
       this.takenSeen = this.size === 0 ? -1 : this.taken;
       this.seenAtMs = nowMs;
     }

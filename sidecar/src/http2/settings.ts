@@ -50,10 +50,15 @@ export interface ConnectionSettings {
   readonly shutdownPingTimeoutMs: number;
   /** Milliseconds the socket stays open after the last GOAWAY so that the peer can read it. Default 1,000, 1 or more. */
   readonly lingerMs: number;
-  /** RST_STREAM frames from a client (CVE-2023-44487). Default 100 a second, burst 1000. */
+  /** RST_STREAM frames from a client (CVE-2023-44487). Default 100 a second, burst 400. */
   readonly resetsReceived: RateLimit;
   /** Resets that the peer made us send (CVE-2025-8671). Default 20 a second, burst 200. */
   readonly resetsProvoked: RateLimit;
+  /**
+   * Client role: RST_STREAM frames that `cancel` sends. Below what servers allow (nghttp2's default, and so Node's:
+   * 33 a second, burst 1000). Default 30 a second, burst 200.
+   */
+  readonly resetsSent: RateLimit;
   /** PING frames without any HEADERS or DATA since the last one, in either direction (CVE-2019-9512). Default 10 a second, burst 100. */
   readonly pings: RateLimit;
   /** SETTINGS frames to answer (CVE-2019-9515). Default 1 a second, burst 20. */
@@ -86,8 +91,9 @@ export const defaultSettings: ConnectionSettings = Object.freeze({
   idleTimeoutMs: 1_800_000,
   shutdownPingTimeoutMs: 1_000,
   lingerMs: 1_000,
-  resetsReceived: Object.freeze({ perSecond: 100, burst: 1000 }),
+  resetsReceived: Object.freeze({ perSecond: 100, burst: 400 }),
   resetsProvoked: Object.freeze({ perSecond: 20, burst: 200 }),
+  resetsSent: Object.freeze({ perSecond: 30, burst: 200 }),
   pings: Object.freeze({ perSecond: 10, burst: 100 }),
   settingsFrames: Object.freeze({ perSecond: 1, burst: 20 }),
   emptyDataFrames: Object.freeze({ perSecond: 20, burst: 200 }),

@@ -74,6 +74,8 @@ export class Stream {
   /** @internal A response to HEAD has no body. */
   isHead = false;
   private unconsumed = 0;
+  /** Of those unconsumed, what the connection has had credit for. */
+  private lent = 0;
 
   /** @internal */
   constructor(
@@ -126,10 +128,10 @@ export class Stream {
   sendData(chunk: Buffer, start: number, end: number, endStream: boolean): number {
     if (this.closed) return end - start;
     this.mustBeOpen();
-    const written =
-      this.queuedBytes > 0 ? 0 : this.connection.outbound.sendData(this, chunk, start, end, endStream);
+    const waits = this.queue !== null && this.queue.size > 0;
+    const written = waits ? 0 : this.connection.outbound.sendData(this, chunk, start, end, endStream);
     const rest = start + written;
-    if (rest === end && this.queuedBytes === 0) return written;
+    if (rest === end && !waits) return written;
     if (rest < end) {
       this.queue ??= new SendQueue();
       this.queue.push(chunk, rest, end);
@@ -150,7 +152,9 @@ export class Stream {
       throw new RangeError(`stream ${this.id} has ${this.unconsumed} bytes to consume, not ${bytes}`);
     }
     this.unconsumed -= bytes;
-    this.connection.credit(bytes);
+    const lent = Math.min(bytes, this.lent);
+    this.lent -= lent;
+    if (bytes > lent) this.connection.credit(bytes - lent);
     if (!this.remoteEnded && !this.closed) this.creditStream(bytes);
   }
 
@@ -162,6 +166,33 @@ export class Stream {
   reset(code: number): void {
     if (this.closed || (this.localEnded && this.remoteEnded)) this.giveBack();
     else this.connection.streams.reset(this, code);
+  }
+
+  /**
+   * As `reset`, for a client whose server counts resets: over `resetsSent` the peer is not told before its turn. Until
+   * then, or until the peer has ended it, the stream stays open and takes one of the peer's slots.
+   * @returns whether it is over at once; else `onGone` follows
+   */
+  cancel(code: number, onGone: () => void): boolean {
+    if (!this.closed && this.connection.streams.postpones(this, code, onGone)) return false;
+    this.reset(code);
+    return true;
+  }
+
+  /**
+   * Gives received bytes back to the connection's window, not to the stream's: they are held for a slow reader, whose
+   * own stream waits while the others go on. `consume` must follow for the same bytes.
+   */
+  lend(bytes: number): void {
+    this.lent += bytes;
+    this.connection.credit(bytes);
+  }
+
+  /** Server role: the peer takes too little of what is queued for it. Resets the stream and counts it as abuse. */
+  evict(): void {
+    if (this.closed) return;
+    const { streams } = this.connection;
+    streams.fail(this, 'slow-reader', ErrorCode.ENHANCE_YOUR_CALM, 'too much is queued for the peer');
   }
 
   /** @internal Counts received bytes that are handed to the handler. */
@@ -177,8 +208,9 @@ export class Stream {
 
   /** @internal Credits everything unconsumed to the connection. */
   giveBack(): void {
-    if (this.unconsumed > 0) this.connection.credit(this.unconsumed);
+    if (this.unconsumed > this.lent) this.connection.credit(this.unconsumed - this.lent);
     this.unconsumed = 0;
+    this.lent = 0;
   }
 
   /** @internal Drops what waits to be sent. */

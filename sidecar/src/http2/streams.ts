@@ -2,6 +2,7 @@
 import type { ViolationKind } from './abuse-guard.ts';
 import { ClosedStreams, Closing } from './closed-streams.ts';
 import type { Connection } from './connection.ts';
+import { Departures } from './departures.ts';
 import { ErrorCode } from './error-code.ts';
 import { STREAM_ID_LARGEST, WINDOW_BYTES_INITIAL, WINDOW_BYTES_LARGEST } from './frame-types.ts';
 import { ReceiveWindow } from './receive-window.ts';
@@ -28,6 +29,7 @@ export class Streams {
   /** Highest id of the client that is served: all, until the last GOAWAY fixes it. */
   private lastServedId = STREAM_ID_LARGEST;
   private acknowledged = false;
+  private departures: Departures | null = null;
 
   constructor(connection: Connection) {
     this.connection = connection;
@@ -115,6 +117,25 @@ export class Streams {
       this.connection.outbound.reset(stream.id, code);
     this.drop(stream, Closing.RESET_HERE);
     this.connection.afterStream();
+  }
+
+  /** Keeps a stream open that its owner has left, when too many resets have gone to the server; false when not. */
+  postpones(stream: Stream, code: number, onGone: () => void): boolean {
+    const { connection } = this;
+    if (connection.isServer || stream.headWrittenTo < 0 || (stream.localEnded && stream.remoteEnded))
+      return false;
+    const nowMs = connection.nowMs();
+    this.departures ??= new Departures(connection.settings.resetsSent, nowMs);
+    if (this.departures.allows(nowMs)) return false;
+    this.departures.add(stream, code, onGone);
+    stream.drop();
+    stream.giveBack();
+    return true;
+  }
+
+  /** Resets as many of the streams that were left as the rate allows. */
+  sendPostponed(nowMs: number): void {
+    this.departures?.send(nowMs, (stream, code) => this.reset(stream, code));
   }
 
   /** Ends a stream early and tells its handler. */

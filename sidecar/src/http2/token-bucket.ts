@@ -15,13 +15,13 @@ export class TokenBucket {
     this.filledAtMs = nowMs;
   }
 
-  /** Takes a token; false when none is left. */
-  take(nowMs: number): boolean {
+  /** Takes tokens; false when there are not as many. */
+  take(nowMs: number, tokens = 1): boolean {
     const earned = ((nowMs - this.filledAtMs) / 1000) * this.limit.perSecond;
     this.tokens = Math.min(this.limit.burst, this.tokens + earned);
     this.filledAtMs = nowMs;
-    if (this.tokens < 1) return false;
-    this.tokens--;
+    if (this.tokens < tokens) return false;
+    this.tokens -= tokens;
     return true;
   }
 }

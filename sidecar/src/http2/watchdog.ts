@@ -20,6 +20,7 @@ export interface Watched {
   sendKeepalive(): void;
   endDrainWait(): void;
   resetStalled(nowMs: number): void;
+  sendPostponed(nowMs: number): void;
   destroySocket(): void;
 }
 
@@ -60,6 +61,7 @@ export class Watchdog implements Ticked {
     this.checkHeaderBlock(nowMs);
     this.checkIdle(nowMs);
     this.checkDrain(nowMs);
+    if (!watched.closed) watched.sendPostponed(nowMs);
     if (watched.settings.streamStallTimeoutMs > 0 && !watched.closed) watched.resetStalled(nowMs);
   }
 

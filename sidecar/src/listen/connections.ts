@@ -37,7 +37,8 @@ export class Connections {
   }
 
   /** Takes a socket whose peer is known; HTTP/2 begins with its next byte. */
-  take(socket: Duplex, peer: ConnectionPeer): void {
+  /** @param onFlood called when the connection was cut off for too much of something */
+  take(socket: Duplex, peer: ConnectionPeer, onFlood: () => void = () => {}): void {
     this.counts.accepted += 1;
     const connection = Connection.server(
       socket,
@@ -45,6 +46,7 @@ export class Connections {
         onStream: (stream) => this.#pipeline.begin(stream),
         onClose: (closed, reason) => {
           this.#open.delete(closed);
+          if (reason.origin === 'local' && reason.code === ErrorCode.ENHANCE_YOUR_CALM) onFlood();
           if (reason.code !== ErrorCode.NO_ERROR || reason.cause !== undefined) this.#onClosed(reason);
         },
         onViolation: (_connection, kind) => count(this.counts.violations, kind),

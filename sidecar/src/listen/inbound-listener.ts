@@ -7,6 +7,7 @@ import type { Clock } from '../path/call.ts';
 import { ConnectionPeer } from '../path/connection-peer.ts';
 import type { Pipeline } from '../path/pipeline.ts';
 import { type Connections, count } from './connections.ts';
+import { Quarantine } from './quarantine.ts';
 
 /** How often live peers are asked whether their identity still holds. */
 const SWEEP_MS = 1000;
@@ -40,7 +41,8 @@ export async function listenInbound(address: string, parts: InboundParts): Promi
     noDelay: true,
   });
   server.maxConnections = limits.connectionsMax;
-  server.on('secureConnection', (socket) => admitPeer(socket, parts));
+  const quarantine = new Quarantine(parts.clock);
+  server.on('secureConnection', (socket) => admitPeer(socket, parts, quarantine));
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
     count(connections.counts.refusedPeers, 'HANDSHAKE_FAILED');
     logger.info({ reason: 'HANDSHAKE_FAILED', code: error.code, peer: socket.remoteAddress }, 'peer refused');
@@ -59,7 +61,11 @@ function closeListener(server: Server, sweep: NodeJS.Timeout, unsubscribe: () =>
   server.close();
 }
 
-function admitPeer(socket: TLSSocket, { identity, connections, clock, logger }: InboundParts): void {
+function admitPeer(
+  socket: TLSSocket,
+  { identity, connections, clock, logger }: InboundParts,
+  quarantine: Quarantine,
+): void {
   socket.on('error', () => socket.destroy());
   const own = identity.current();
   const verified = verifyPeer(socket, {
@@ -78,7 +84,17 @@ function admitPeer(socket: TLSSocket, { identity, connections, clock, logger }: 
     logger.info({ reason: 'NO_HTTP2', peer: socket.remoteAddress }, 'peer refused');
     socket.destroy();
   } else {
-    connections.take(socket, ConnectionPeer.workload(verified.peer, own.spiffeId));
+    const { spiffeId } = verified.peer;
+    const address = socket.remoteAddress ?? '';
+    if (quarantine.holds(spiffeId, address)) {
+      count(connections.counts.refusedPeers, 'QUARANTINED');
+      socket.destroy();
+      return;
+    }
+    connections.take(socket, ConnectionPeer.workload(verified.peer, own.spiffeId), () => {
+      quarantine.add(spiffeId, address);
+      logger.info({ identity: spiffeId, peer: address }, 'peer kept out for a while after a flood');
+    });
   }
 }
 

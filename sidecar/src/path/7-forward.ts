@@ -16,6 +16,7 @@ import { formatGrpcTimeout } from './grpc-timeout.ts';
 import { MessageScanner } from './message-scanner.ts';
 import type { Refusal } from './refusal.ts';
 import type { RequestBuffer } from './request-buffer.ts';
+import type { ResponseBacklog } from './response-backlog.ts';
 import { failureCauseOf, httpToGrpcStatus, resetToGrpcStatus } from './status-mapping.ts';
 
 /** What forward tells the rest of the path. */
@@ -60,6 +61,7 @@ export class Forwarding implements StreamHandler {
   readonly #limits: ForwardLimits;
   readonly #traceparent: string | null;
   readonly #responses: MessageScanner;
+  readonly #backlog: ResponseBacklog;
   #target: Target;
   #upstream: Stream | null = null;
   /** The request is no longer kept: there will be no other try. */
@@ -68,6 +70,8 @@ export class Forwarding implements StreamHandler {
   #over = false;
   #requestEnded = false;
   #sentBytes = 0;
+  /** Response bytes that wait for the caller. */
+  #waitingBytes = 0;
 
   constructor(
     call: Routed,
@@ -79,6 +83,7 @@ export class Forwarding implements StreamHandler {
       readonly traceparent: string | null;
       readonly clock: Clock;
       readonly limits: ForwardLimits;
+      readonly backlog: ResponseBacklog;
     },
   ) {
     this.#call = call;
@@ -90,6 +95,7 @@ export class Forwarding implements StreamHandler {
     this.#traceparent = parts.traceparent;
     this.#clock = parts.clock;
     this.#limits = parts.limits;
+    this.#backlog = parts.backlog;
     const single = call.method.kind === 'unary' || call.method.kind === 'client-streaming';
     this.#responses = new MessageScanner(call.method.responseBytesMax, single ? 1 : Number.POSITIVE_INFINITY);
   }
@@ -120,13 +126,19 @@ export class Forwarding implements StreamHandler {
   /** Bytes of the response that waited for the caller have left. */
   responseSent(bytes: number): void {
     this.#upstream?.consume(bytes);
+    this.#settleBacklog(Math.min(bytes, this.#waitingBytes));
+  }
+
+  /** What waits for the caller is dropped with its stream. */
+  callerGone(): void {
+    this.#settleBacklog(this.#waitingBytes);
   }
 
   /** Ends the upstream's part without an answer: the caller has gone, or the call is refused in its middle. */
   cancel(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#upstream?.reset(ErrorCode.CANCEL);
+    this.#leave(ErrorCode.CANCEL);
     this.#target.release();
   }
 
@@ -158,7 +170,6 @@ export class Forwarding implements StreamHandler {
     }
     const refusal = checkResponseHead(fields);
     if (refusal !== null) {
-      stream.reset(ErrorCode.CANCEL);
       this.#target.settle('failure', 'internal');
       this.#fail(refusal);
     } else if (endStream) {
@@ -197,6 +208,7 @@ export class Forwarding implements StreamHandler {
     if (this.#responses.messages > 0) this.#target.settle('success');
     const written = this.#caller.sendData(chunk, start, end, false);
     if (written > 0) stream.consume(written);
+    if (written < end - start && !this.#hold(stream, end - start - written)) return;
     if (endStream) {
       this.#target.settle('failure', 'internal');
       this.#fail({ kind: 'upstream-malformed', cause: 'it ended without trailers' });
@@ -222,6 +234,31 @@ export class Forwarding implements StreamHandler {
     else this.#target.settle('failure', cause);
     const status = reset.origin === 'peer' ? resetToGrpcStatus(reset.code) : GrpcStatus.UNAVAILABLE;
     this.#fail({ kind: 'upstream-reset', status, cause: reset.detail });
+  }
+
+  /** Response bytes wait for a slow caller. @returns false when they are too many, and the caller has been let go */
+  #hold(stream: Stream, bytes: number): boolean {
+    stream.lend(bytes);
+    this.#waitingBytes += bytes;
+    if (this.#backlog.add(this.#call.peer, bytes)) return true;
+    this.#caller.evict();
+    return false;
+  }
+
+  #settleBacklog(bytes: number): void {
+    if (bytes === 0) return;
+    this.#waitingBytes -= bytes;
+    this.#backlog.leave(this.#call.peer, bytes);
+  }
+
+  /** Leaves the upstream's stream. Where the upstream can't be told yet, the caller's place there stays taken. */
+  #leave(code: number): void {
+    const upstream = this.#upstream;
+    this.#upstream = null;
+    if (upstream === null) return;
+    const { admission, identity } = this.#call;
+    let onGone = (): void => {};
+    if (!upstream.cancel(code, () => onGone())) onGone = admission.linger(identity);
   }
 
   #begin(stream: Stream): void {
@@ -315,8 +352,7 @@ export class Forwarding implements StreamHandler {
   #retry(cause: FailureCause, reason: string): void {
     this.#target.settle('failure', cause);
     this.#target.release();
-    this.#upstream?.reset(ErrorCode.CANCEL);
-    this.#upstream = null;
+    this.#leave(ErrorCode.CANCEL);
     const next = this.#owner.reroute(reason);
     if ('kind' in next) {
       this.#over = true;
@@ -337,15 +373,14 @@ export class Forwarding implements StreamHandler {
     else this.#target.settle(status === GrpcStatus.OK ? 'success' : 'neutral');
     if (trailersOnly) this.#caller.sendHeaders(fields, true);
     else this.#caller.sendTrailers(fields);
-    const upstream = this.#upstream as Stream;
-    if (!upstream.localEnded) upstream.reset(ErrorCode.NO_ERROR);
+    if (this.#upstream?.localEnded === false) this.#leave(ErrorCode.NO_ERROR);
     this.#target.release();
     this.#owner.onAnswered(status);
   }
 
   #fail(refusal: Refusal): void {
     this.#over = true;
-    this.#upstream?.reset(ErrorCode.CANCEL);
+    this.#leave(ErrorCode.CANCEL);
     this.#target.release();
     this.#owner.onFailed(refusal);
   }

@@ -14,6 +14,8 @@ export class ConnectionPeer {
   readonly forwardedClientCert: Field | null;
   /** Set when the identity no longer holds, while the connection is being drained. */
   staleness: 'EXPIRED' | 'UNTRUSTED_ISSUER' | null = null;
+  /** Response bytes that wait for this peer to read. */
+  backlogBytes = 0;
   #policy: Policy | null = null;
   #rules: IdentityRules | null = null;
 

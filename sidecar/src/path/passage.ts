@@ -181,6 +181,7 @@ export class Passage implements StreamHandler, Expiring, ForwardOwner {
   }
 
   onReset(_stream: Stream, _reset: StreamReset): void {
+    this.#forwarding?.callerGone();
     if (this.#over) return;
     this.#over = true;
     this.#owner.abandoned(this);
