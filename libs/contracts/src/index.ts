@@ -4,6 +4,7 @@ export { nearestName } from './nearest-name.ts';
 export { type CostUnit, type Overlay, parseOverlay } from './overlay.ts';
 export {
   decodeStatusDetails,
+  ERROR_DOMAIN,
   encodeStatusDetails,
   STATUS_DETAILS_KEY,
   type StatusDetails,

@@ -16,7 +16,7 @@ import { Status } from './gen/google/rpc/status.ts';
 export const STATUS_DETAILS_KEY = 'grpc-status-details-bin';
 
 /** The domain of every ErrorInfo that Gatehouse sends. */
-const ERROR_DOMAIN = 'gatehouse.dev';
+export const ERROR_DOMAIN = 'gatehouse.dev';
 /** A BadRequest names at most this many fields; one entry more says how many were left out. */
 const FIELD_VIOLATIONS_MAX = 16;
 /** One description in a detail has at most this many characters, so that the trailer stays under 4 KiB. */

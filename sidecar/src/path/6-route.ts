@@ -29,14 +29,13 @@ export interface Target {
 
 /** Towards the app there is one place, and no choice. */
 export function routeInbound(call: Admitted, app: AppPool): Routed {
-  call.attempts += 1;
   call.target = new AppTarget(app, call.identity);
   return call as Routed;
 }
 
 /**
- * Egress: `:authority` names the upstream, the balancer chooses an endpoint whose breaker lets calls through. A further
- * try of the same call is asked for with `call.attempts` above 0.
+ * Egress: `:authority` names the upstream, the balancer chooses an endpoint whose breaker lets calls through, another
+ * than `call.endpoint` where the call has failed there and there is a choice.
  */
 export function routeEgress(call: Admitted, upstreams: Upstreams): Routed | Refusal {
   const upstream = upstreams.get(call.authority);
@@ -44,8 +43,7 @@ export function routeEgress(call: Admitted, upstreams: Upstreams): Routed | Refu
   call.upstream = upstream.name;
   const picked = upstream.pick(call.endpoint === '' ? undefined : call.endpoint);
   if ('retryDelayMs' in picked) return { kind: 'circuit-open', retryDelayMs: picked.retryDelayMs };
-  if (call.attempts === 0) upstream.retryBudget.deposit();
-  call.attempts += 1;
+  if (call.endpoint === '') upstream.retryBudget.deposit();
   call.endpoint = picked.endpoint.address;
   if (call.trace?.recorded) call.breakerState = picked.endpoint.view().breaker.state;
   call.target = new EndpointTarget(picked, () => upstream.retryBudget.withdraw());

@@ -17,7 +17,7 @@ import { MessageScanner } from './message-scanner.ts';
 import type { Refusal } from './refusal.ts';
 import type { RequestBuffer } from './request-buffer.ts';
 import type { ResponseBacklog } from './response-backlog.ts';
-import { failureCauseOf, httpToGrpcStatus, resetToGrpcStatus } from './status-mapping.ts';
+import { failureCauseOf, httpToGrpcStatus, isOfPolicy, resetToGrpcStatus } from './status-mapping.ts';
 
 /** What forward tells the rest of the path. */
 export interface ForwardOwner {
@@ -40,8 +40,14 @@ export type ForwardLimits = {
 const SCHEMES = { inbound: field(':scheme', 'http'), egress: field(':scheme', 'https') } as const;
 const timeoutField = fieldMaker('grpc-timeout');
 const traceparentField = fieldMaker('traceparent');
+/** A head is gathered here, so that the list made of it has the right length at once. */
+const gathered: Field[] = [];
 /** How often a free stream may be taken away by another call before the upstream counts as full. */
 const OPEN_TRIES_MAX = 8;
+/** Between two tries to connect, from the second on. */
+const CONNECT_PAUSE_MS = 50;
+/** Failures to connect that one call counts: at its endpoint and at another. */
+const CONNECTS_COUNTED_MAX = 2;
 /** When a call that found no room for its request may come again. */
 const BUFFER_RETRY_DELAY_MS = 100;
 
@@ -64,9 +70,14 @@ export class Forwarding implements StreamHandler {
   readonly #backlog: ResponseBacklog;
   #target: Target;
   #upstream: Stream | null = null;
+  /** Until when a connection is waited for; null before it had to be. */
+  #connectUntilMs: number | null = null;
+  #connectsFailed = 0;
   /** The request is no longer kept: there will be no other try. */
   #committed = false;
   #headSent = false;
+  /** A message of the response has begun, which counts as a success. */
+  #answering = false;
   #over = false;
   #requestEnded = false;
   #sentBytes = 0;
@@ -205,7 +216,10 @@ export class Forwarding implements StreamHandler {
       );
       return;
     }
-    if (this.#responses.messages > 0) this.#target.settle('success');
+    if (!this.#answering && this.#responses.messages > 0) {
+      this.#answering = true;
+      this.#target.settle('success');
+    }
     const written = this.#caller.sendData(chunk, start, end, false);
     if (written > 0) stream.consume(written);
     if (written < end - start && !this.#hold(stream, end - start - written)) return;
@@ -263,6 +277,7 @@ export class Forwarding implements StreamHandler {
 
   #begin(stream: Stream): void {
     this.#upstream = stream;
+    this.#call.attempts += 1;
     this.#sentBytes = 0;
     const chunks = this.#request.chunks;
     const last = chunks.length - 1;
@@ -274,17 +289,13 @@ export class Forwarding implements StreamHandler {
   }
 
   async #wait(): Promise<void> {
-    const untilMs = Math.min(this.#clock() + this.#limits.connectMsMax, this.#call.deadlineAtMs);
+    this.#connectUntilMs ??= Math.min(this.#clock() + this.#limits.connectMsMax, this.#call.deadlineAtMs);
     const target = this.#target;
     for (let tries = 0; tries < OPEN_TRIES_MAX; tries++) {
-      const problem = await target.ready(Math.max(1, untilMs - this.#clock()));
+      const problem = await target.ready(Math.max(1, this.#connectUntilMs - this.#clock()));
       if (this.#over) return;
       if (problem !== null) {
-        if (this.#canRetry(true)) this.#retry('connect', problem.detail);
-        else {
-          target.settle('failure', 'connect');
-          this.#fail({ kind: 'upstream-unreachable', cause: problem.detail });
-        }
+        this.#connectAgain(problem.detail, this.#connectUntilMs);
         return;
       }
       const stream = target.openStream(this);
@@ -297,27 +308,46 @@ export class Forwarding implements StreamHandler {
     this.#fail({ kind: 'upstream-unreachable', cause: 'it has no free stream' });
   }
 
+  /**
+   * Nothing of the call has been sent, so it may go to another endpoint, or to the same one again, until its time for
+   * connecting is over. Endpoints that back off answer at once; the pause keeps a call from asking them without end.
+   */
+  #connectAgain(detail: string, untilMs: number): void {
+    // One call says once of an endpoint that it cannot be reached; while it backs off nothing new is learnt.
+    this.#target.settle(this.#connectsFailed < CONNECTS_COUNTED_MAX ? 'failure' : 'neutral', 'connect');
+    if (this.#clock() + CONNECT_PAUSE_MS >= untilMs) {
+      this.#fail({ kind: 'upstream-unreachable', cause: detail });
+      return;
+    }
+    const pauseMs = this.#connectsFailed === 0 ? 0 : CONNECT_PAUSE_MS;
+    this.#connectsFailed += 1;
+    const again = setTimeout(() => {
+      if (!this.#over) this.#retry('connect', detail, { kind: 'upstream-unreachable', cause: detail });
+    }, pauseMs);
+    again.unref();
+  }
+
   /** The request's head for the upstream: hop-by-hop and identity fields are ours to write, the others pass. */
   #requestHead(): Field[] {
     const { direction, peer, deadlineAtMs, fields } = this.#call;
-    const head: Field[] = [];
+    let count = 0;
     for (const each of fields) {
       switch (each.kind) {
         case FieldKind.SCHEME:
-          head.push(SCHEMES[direction]);
+          gathered[count++] = SCHEMES[direction];
           break;
         case FieldKind.TRACEPARENT:
         case FieldKind.GRPC_TIMEOUT:
         case FieldKind.HOST:
           break;
         default:
-          if (each.name !== 'x-forwarded-client-cert') head.push(each);
+          if (each.name !== 'x-forwarded-client-cert') gathered[count++] = each;
       }
     }
-    if (peer.forwardedClientCert !== null) head.push(peer.forwardedClientCert);
-    head.push(timeoutField(formatGrpcTimeout(deadlineAtMs - this.#clock())));
-    if (this.#traceparent !== null) head.push(traceparentField(this.#traceparent));
-    return head;
+    if (peer.forwardedClientCert !== null) gathered[count++] = peer.forwardedClientCert;
+    gathered[count++] = timeoutField(formatGrpcTimeout(deadlineAtMs - this.#clock()));
+    if (this.#traceparent !== null) gathered[count++] = traceparentField(this.#traceparent);
+    return gathered.slice(0, count);
   }
 
   /** Keeps request bytes for another try. @returns false when they are not kept */
@@ -349,14 +379,15 @@ export class Forwarding implements StreamHandler {
     return safe && this.#clock() < call.deadlineAtMs && this.#target.mayRetry();
   }
 
-  #retry(cause: FailureCause, reason: string): void {
+  /** @param otherwise how the call ends when there is nowhere to go; default: what routing says */
+  #retry(cause: FailureCause, reason: string, otherwise?: Refusal): void {
     this.#target.settle('failure', cause);
     this.#target.release();
     this.#leave(ErrorCode.CANCEL);
     const next = this.#owner.reroute(reason);
     if ('kind' in next) {
       this.#over = true;
-      this.#owner.onFailed(next);
+      this.#owner.onFailed(otherwise ?? next);
       return;
     }
     this.#target = next;
@@ -368,7 +399,7 @@ export class Forwarding implements StreamHandler {
     this.#over = true;
     this.#commit();
     const status = grpcStatusIn(fields);
-    const cause = failureCauseOf(status);
+    const cause = isOfPolicy(fields) ? null : failureCauseOf(status);
     if (cause !== null) this.#target.settle('failure', cause);
     else this.#target.settle(status === GrpcStatus.OK ? 'success' : 'neutral');
     if (trailersOnly) this.#caller.sendHeaders(fields, true);

@@ -53,6 +53,7 @@ export class Call {
   endpoint = '';
   /** The breaker's state when the endpoint was chosen. */
   breakerState = '';
+  /** Tries that were begun: something was sent. */
   attempts = 0;
   /** Empty until decided. */
   decisionId = '';

@@ -193,8 +193,8 @@ export class Pipeline implements PassageOwner {
   reroute(passage: Passage, reason: string): Target | Refusal {
     const routed = this.#route(passage.call as Admitted);
     if (isRefusal(routed)) return routed;
-    const { attempts: attempt, endpoint } = passage.call;
-    this.#parts.observer.event(passage.call, 'retry', { attempt, reason, endpoint });
+    const { attempts, endpoint } = passage.call;
+    this.#parts.observer.event(passage.call, 'retry', { attempt: attempts + 1, reason, endpoint });
     return routed.target;
   }
 

@@ -1,4 +1,5 @@
-import { ErrorCode } from '../http2/index.ts';
+import { decodeStatusDetails, ERROR_DOMAIN, STATUS_DETAILS_KEY } from '@gatehouse/contracts';
+import { ErrorCode, type Field } from '../http2/index.ts';
 import type { FailureCause } from '../upstream/index.ts';
 import { GrpcStatus } from './grpc-status.ts';
 
@@ -15,6 +16,17 @@ export function failureCauseOf(status: GrpcStatus): FailureCause | null {
     default:
       return null;
   }
+}
+
+/** Reasons with which the upstream's own sidecar refuses by policy, under a status that would count against the app. */
+const POLICY_REASONS: ReadonlySet<string> = new Set(['TOKEN_KEYS_UNAVAILABLE']);
+
+/** Whether a failure is a refusal by policy: it says nothing bad of the endpoint. */
+export function isOfPolicy(trailers: readonly Field[]): boolean {
+  const encoded = trailers.find(({ name }) => name === STATUS_DETAILS_KEY)?.value;
+  if (encoded === undefined) return false;
+  const { errorInfo } = decodeStatusDetails(Buffer.from(encoded, 'base64'));
+  return errorInfo?.domain === ERROR_DOMAIN && POLICY_REASONS.has(errorInfo.reason);
 }
 
 /** The status of a call whose stream was reset (gRPC over HTTP/2, "Errors"). */
