@@ -46,6 +46,36 @@ describe('ensureTool', () => {
     expect(lines).toEqual(['building grpc-interop with Go, once (two to four minutes)']);
   });
 
+  test('builds an edited copy of a module, from a module cache that nobody may write', async () => {
+    const original = join(folder, 'original');
+    await mkdir(join(original, 'spec'), { recursive: true });
+    await writeFile(
+      join(original, 'spec', 'util.go'),
+      'HeaderField(":method", "GET"),\nHeaderField(":authority", authority),',
+    );
+    await chmod(join(original, 'spec', 'util.go'), 0o444);
+    // The result of this build is the source that it found.
+    const env = await envWithGo(
+      `case "$1" in list) echo ${original};; build) while [ "$1" != -o ]; do shift; done; cat edited/spec/util.go > "$2";; esac`,
+    );
+    const built = await ensureTool('h2spec-grpc', { env });
+    expect(await readdir(built)).toEqual(['h2spec']);
+    const source = await readFile(join(built, 'h2spec'), 'utf8');
+    expect(source).toContain('HeaderField(":method", "POST"),');
+    expect(source).toContain('"application/grpc"');
+    expect(await readFile(join(original, 'spec', 'util.go'), 'utf8')).toContain('"GET"');
+  });
+
+  test('refuses to build where the text to be edited is not there', async () => {
+    const original = join(folder, 'original');
+    await mkdir(join(original, 'spec'), { recursive: true });
+    await writeFile(join(original, 'spec', 'util.go'), 'other');
+    const env = await envWithGo(`if [ "$1" = list ]; then echo ${original}; fi`);
+    await expect(ensureTool('h2spec-grpc', { env })).rejects.toThrow(
+      'h2spec-grpc cannot be built: spec/util.go lacks HeaderField(":method", "GET"),',
+    );
+  });
+
   test('says that Go is missing and where to get it', async () => {
     const env = { GATEHOUSE_TOOLS_DIR: folder, PATH: '/nonexistent' };
     await expect(ensureTool('h2spec', { env })).rejects.toThrow(

@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join, relative } from 'node:path';
 import { type GoTool, PINNED_TOOLS, type PinnedTool, type PythonTool } from './pinned-tools.ts';
 import { type Env, onceInFolder, toolsDir } from './tool-cache.ts';
 
 const BUILD_MS_MAX = 1_200_000;
-/** What is kept of a failing build's output, for the error's sentence. */
-const STDERR_BYTES_MAX = 4_096;
+/** What is kept of a builder's output. */
+const OUTPUT_BYTES_MAX = 4_096;
 
 export interface EnsureToolOptions {
   /** The process's environment: GATEHOUSE_TOOLS_DIR, XDG_CACHE_HOME, HOME, PATH, and what go and pip read. */
@@ -52,14 +52,28 @@ export async function ensureTool(name: string, options: EnsureToolOptions): Prom
 async function recipeHash(tool: PinnedTool): Promise<string> {
   const hash = createHash('sha256');
   if (tool.kind === 'python') hash.update(tool.requirement);
-  else for (const file of ['go.mod', 'go.sum']) hash.update(await readFile(join(tool.module, file)));
+  else {
+    for (const file of ['go.mod', 'go.sum']) hash.update(await readFile(join(tool.module, file)));
+    if (tool.edit) hash.update(JSON.stringify(tool.edit));
+  }
   return hash.digest('hex').slice(0, 12);
 }
 
 async function buildGo(tool: GoTool, folder: string, { env, onProgress }: EnsureToolOptions): Promise<void> {
   onProgress?.(`building ${tool.name} with Go, once (${tool.buildTakes})`);
+  const sources = join(folder, 'sources');
+  const go: Go = async (cwd, args) => {
+    const { failure, said } = await run('go', args, { cwd, env: { ...env, CGO_ENABLED: '0' } });
+    if (failure === null) return said;
+    throw new ToolUnavailable(
+      failure === 'ENOENT'
+        ? `${tool.name} cannot be built: go is not on the PATH; install Go 1.26 or newer from go.dev/dl.`
+        : `${tool.name} cannot be built (${failure}); the first build needs the Go module proxy.`,
+    );
+  };
+  const cwd = tool.edit === undefined ? tool.module : await editedModule(tool, tool.edit, { sources, go });
   for (const [command, file] of Object.entries(tool.commands)) {
-    const args = [
+    await go(cwd, [
       'build',
       '-mod=readonly',
       '-buildvcs=false',
@@ -67,15 +81,42 @@ async function buildGo(tool: GoTool, folder: string, { env, onProgress }: Ensure
       '-o',
       join(folder, file),
       command,
-    ];
-    const failure = await run('go', args, { cwd: tool.module, env: { ...env, CGO_ENABLED: '0' } });
-    if (failure === null) continue;
-    throw new ToolUnavailable(
-      failure === 'ENOENT'
-        ? `${tool.name} cannot be built: go is not on the PATH; install Go 1.26 or newer from go.dev/dl.`
-        : `${tool.name} cannot be built (${failure}); the first build needs the Go module proxy.`,
-    );
+    ]);
   }
+  await rm(sources, { recursive: true, force: true });
+}
+
+/** Runs go. @returns what it wrote */
+type Go = (cwd: string, args: readonly string[]) => Promise<string>;
+
+/** Makes a module beside a copy of the edited one, which stands in for it. @returns its folder */
+async function editedModule(
+  tool: GoTool,
+  edit: NonNullable<GoTool['edit']>,
+  { sources, go }: { readonly sources: string; readonly go: Go },
+): Promise<string> {
+  await go(tool.module, ['mod', 'download', edit.module]);
+  const original = (await go(tool.module, ['list', '-m', '-f', '{{.Dir}}', edit.module])).trim();
+  const copy = join(sources, 'edited');
+  for (const entry of await readdir(original, { withFileTypes: true, recursive: true })) {
+    if (!entry.isFile()) continue;
+    // Go's module cache is read-only, and a copy of the whole folder would be so too.
+    const target = join(copy, relative(original, entry.parentPath), entry.name);
+    await mkdir(dirname(target), { recursive: true });
+    await writeFile(target, await readFile(join(entry.parentPath, entry.name)));
+  }
+  let text = await readFile(join(copy, edit.file), 'utf8');
+  for (const [from, to] of edit.replacements) {
+    if (!text.includes(from))
+      throw new ToolUnavailable(`${tool.name} cannot be built: ${edit.file} lacks ${from}`);
+    text = text.replace(from, to);
+  }
+  await writeFile(join(copy, edit.file), text);
+  await writeFile(join(copy, 'go.mod'), `module ${edit.module}\n`);
+  for (const file of ['go.mod', 'go.sum'])
+    await writeFile(join(sources, file), await readFile(join(tool.module, file)));
+  await go(sources, ['mod', 'edit', '-replace', `${edit.module}=./edited`]);
+  return sources;
 }
 
 async function installPython(
@@ -87,7 +128,7 @@ async function installPython(
   const args = ['-m', 'pip', 'install', '--quiet', '--no-deps', '--only-binary=:all:', '--no-compile'];
   args.push('--disable-pip-version-check', '--no-input', '--root-user-action=ignore', '--retries=2');
   args.push('--timeout=15', '--target', folder, tool.requirement);
-  const failure = await run('python3', args, { cwd: folder, env });
+  const { failure } = await run('python3', args, { cwd: folder, env });
   if (failure === null) return;
   throw new ToolUnavailable(
     failure === 'ENOENT'
@@ -96,27 +137,29 @@ async function installPython(
   );
 }
 
-/** Runs a builder; null when it succeeded, ENOENT when there is no such program, else what it complained of. */
+/** Runs a builder. `failure`: null when it succeeded, ENOENT when there is no such program, else its complaint. */
 function run(
   command: string,
   args: readonly string[],
   { cwd, env }: { readonly cwd: string; readonly env: Env },
-): Promise<string | null> {
+): Promise<{ readonly failure: string | null; readonly said: string }> {
   return new Promise((resolve) => {
-    const child = spawn(command, args, {
-      cwd,
-      env: { ...env },
-      stdio: ['ignore', 'ignore', 'pipe'],
-      timeout: BUILD_MS_MAX,
-    });
+    const child = spawn(command, args, { cwd, env: { ...env }, timeout: BUILD_MS_MAX });
+    child.stdin.end();
     let said = '';
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      said = (said + text).slice(-STDERR_BYTES_MAX);
+    let complaints = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      said = (said + text).slice(-OUTPUT_BYTES_MAX);
     });
-    child.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      complaints = (complaints + text).slice(-OUTPUT_BYTES_MAX);
+    });
+    child.on('error', (error: NodeJS.ErrnoException) =>
+      resolve({ failure: error.code ?? error.message, said }),
+    );
     child.on('close', (code, signal) => {
-      if (code === 0) return resolve(null);
-      resolve(complaint(said) || `${command} ended with ${code ?? signal}`);
+      const failure = code === 0 ? null : complaint(complaints) || `${command} ended with ${code ?? signal}`;
+      resolve({ failure, said });
     });
   });
 }

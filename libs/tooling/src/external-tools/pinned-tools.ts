@@ -9,6 +9,13 @@ export type GoTool = {
   /** Name of the built file by the package of its command. */
   readonly commands: Readonly<Record<string, string>>;
   readonly buildTakes: string;
+  /** Changes to one source file of a module, made in a copy before it is built. */
+  readonly edit?: {
+    readonly module: string;
+    readonly file: string;
+    /** Each text must be there. */
+    readonly replacements: readonly (readonly [from: string, to: string])[];
+  };
 };
 
 /** A Python package, pinned by version, unpacked into a folder for PYTHONPATH. */
@@ -31,6 +38,25 @@ export const PINNED_TOOLS: readonly PinnedTool[] = [
     module: module('h2spec'),
     commands: { 'github.com/summerwind/h2spec/cmd/h2spec': 'h2spec' },
     buildTakes: 'about 20 s',
+  },
+  {
+    kind: 'go',
+    // The same, whose every request is the head of a gRPC call: what a listener for gRPC passes on and answers.
+    name: 'h2spec-grpc',
+    module: module('h2spec'),
+    commands: { 'github.com/summerwind/h2spec/cmd/h2spec': 'h2spec' },
+    buildTakes: 'about 20 s',
+    edit: {
+      module: 'github.com/summerwind/h2spec',
+      file: 'spec/util.go',
+      replacements: [
+        ['HeaderField(":method", "GET"),', 'HeaderField(":method", "POST"),'],
+        [
+          'HeaderField(":authority", authority),',
+          'HeaderField(":authority", authority), HeaderField("content-type", "application/grpc"), HeaderField("te", "trailers"),',
+        ],
+      ],
+    },
   },
   {
     kind: 'go',

@@ -14,7 +14,7 @@ const CONVERSATIONS_PER_CONNECTION = 25;
 const TURNS = 3;
 const MORE_TURNS = 20;
 
-export type Finding = {
+type Finding = {
   /** Repeats it: the seed of a connection. */
   readonly seed: number;
   /** Counted from 0 on that connection. */

@@ -40,8 +40,16 @@ export type ConformanceMesh = {
   stop(): Promise<void>;
 };
 
-/** @param app its address; @param egressListen default a Unix socket */
-export async function startConformanceMesh(app: string, egressListen?: string): Promise<ConformanceMesh> {
+/**
+ * @param app its address
+ * @param egressListen default a Unix socket
+ * @param upstream what callers of the egress listener say as `:authority`
+ */
+export async function startConformanceMesh(
+  app: string,
+  egressListen?: string,
+  upstream: string = UPSTREAM,
+): Promise<ConformanceMesh> {
   const folder = await mkdtemp(join(tmpdir(), 'gh-c-'));
   const file = (name: string): string => join(folder, name);
   const authority = await createAuthority({ trustDomain: TRUST_DOMAIN, clock, validForMs: 24 * HOUR_MS });
@@ -79,7 +87,7 @@ export async function startConformanceMesh(app: string, egressListen?: string): 
   const egress = await start({
     ...common('caller'),
     egress: { listen: egressListen ?? `unix:${file('egress.sock')}` },
-    upstreams: [{ name: UPSTREAM, identity: spiffe('callee'), endpoints: [inbound.inboundAddress] }],
+    upstreams: [{ name: upstream, identity: spiffe('callee'), endpoints: [inbound.inboundAddress] }],
   });
   return {
     inbound,

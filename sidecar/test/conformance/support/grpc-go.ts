@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { type AddressInfo, connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { finished } from './external-tool.ts';
+import { freePort } from './free-port.ts';
 import type { AppServer } from './grpc-js-server.ts';
 
 const START_MS_MAX = 20_000;
@@ -55,15 +55,6 @@ export async function runGrpcGoClient(
     timeoutMs: CASE_MS_MAX,
   });
   return code === 0 ? '' : `exit code ${code}: ${stdout}${stderr}`;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 function answers(port: number): Promise<boolean> {

@@ -35,8 +35,8 @@ const testing = (loadPackageDefinition(definition)['grpc'] as GrpcObject)['testi
 export const TestService = testing['TestService'] as ServiceClientConstructor;
 export const UnimplementedService = testing['UnimplementedService'] as ServiceClientConstructor;
 
-export type Payload = { readonly body: Buffer };
-export type EchoStatus = { readonly code: number; readonly message: string };
+type Payload = { readonly body: Buffer };
+type EchoStatus = { readonly code: number; readonly message: string };
 export type BoolValue = { readonly value: boolean };
 
 /** What is left out has its zero value, or is null where it is a message. */
