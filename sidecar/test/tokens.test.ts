@@ -5,7 +5,7 @@ import { status } from '@grpc/grpc-js';
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { stringify } from 'yaml';
-import { listDecisions } from './support/admin.ts';
+import { listCircuits, listDecisions } from './support/admin.ts';
 import { type EchoClientType, type Ended, run } from './support/calls.ts';
 import { spiffe, startTestMesh, type TestMesh, TRUST_DOMAIN } from './support/test-mesh.ts';
 
@@ -241,6 +241,9 @@ describe('keys', () => {
       expect(refused.message).toContain('people');
       expect(refused.details.retryDelayMs).toBeGreaterThan(0);
       expect((await callWith(await mesh.clientAs('batch'), null)).code).toBe(status.OK);
+      // The caller's breaker holds no refusal by policy against the endpoint.
+      for (let i = 0; i < 8; i++) await callWith(mesh.client(), bearer);
+      expect((await listCircuits(mesh.egress)).circuits).toMatchObject([{ failuresTotal: 0n }]);
       await writeFile(late, JSON.stringify({ keys: [key.jwk] }));
       await vi.waitFor(async () => expect((await callWith(mesh.client(), bearer)).code).toBe(status.OK), {
         timeout: 8_000,
