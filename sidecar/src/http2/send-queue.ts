@@ -1,6 +1,8 @@
 /** Bytes of one stream that wait for the peer's window. Small pieces are merged, so that dribble costs no more than its bytes. */
 const BLOCK_BYTES_SMALLEST = 2048;
 const BLOCK_BYTES_LARGEST = 16_384;
+/** Free blocks of the largest size kept for the process: two megabytes. */
+const POOL_BLOCKS_MAX = 128;
 /** What a reader must take for it to count: one that takes a byte now and then stands still. */
 const STEP_BYTES = 1024;
 
@@ -12,6 +14,19 @@ class Block {
   constructor(size: number) {
     this.bytes = Buffer.allocUnsafeSlow(size);
   }
+}
+
+const pool: Block[] = [];
+
+function takeBlock(size: number): Block {
+  return (size === BLOCK_BYTES_LARGEST ? pool.pop() : undefined) ?? new Block(size);
+}
+
+function giveBlock(block: Block): void {
+  if (block.bytes.length !== BLOCK_BYTES_LARGEST || pool.length >= POOL_BLOCKS_MAX) return;
+  block.start = 0;
+  block.end = 0;
+  pool.push(block);
 }
 
 export class SendQueue {
@@ -63,10 +78,13 @@ export class SendQueue {
     front.start += count;
     this.size -= count;
     this.taken += count;
-    if (front.start === front.end) this.blocks.shift();
+    if (front.start < front.end) return;
+    this.blocks.shift();
+    giveBlock(front);
   }
 
   clear(): void {
+    for (const block of this.blocks) giveBlock(block);
     this.blocks = [];
     this.size = 0;
   }
@@ -75,7 +93,7 @@ export class SendQueue {
     const last = this.blocks[this.blocks.length - 1];
     if (last !== undefined && last.end < last.bytes.length) return last;
     const doubled = last === undefined ? BLOCK_BYTES_SMALLEST : last.bytes.length * 2;
-    const block = new Block(Math.min(BLOCK_BYTES_LARGEST, Math.max(doubled, wanted)));
+    const block = takeBlock(Math.min(BLOCK_BYTES_LARGEST, Math.max(doubled, wanted)));
     this.blocks.push(block);
     return block;
   }
