@@ -14,7 +14,7 @@ const FULL_BYTES = 49_000;
 const SMALL_BLOCKS_MAX = 1024;
 const BLOCKS_MAX = 32;
 /** Payloads up to this size are copied by a loop, which beats the call into native code. */
-const LOOP_COPY_MAX = 24;
+const LOOP_COPY_MAX = 48;
 const NOTHING: Buffer = Buffer.alloc(0);
 
 const smallPool: Buffer[] = [];
