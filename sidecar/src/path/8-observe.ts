@@ -11,6 +11,7 @@ import type { Call, CallTrace, Clock } from './call.ts';
 import type { CallMetrics } from './call-metrics.ts';
 import type { DecisionLog } from './decision-log.ts';
 import { GrpcStatus, statusName } from './grpc-status.ts';
+import { LineBudget } from './line-budget.ts';
 import type { RefusalStatus } from './refusal-status.ts';
 
 /** How a call ended. */
@@ -39,6 +40,7 @@ const NO_EVENTS: CallTrace['events'] = [];
  * has ended. A call that is not sampled leaves no span and makes nothing for one.
  */
 export class Observer {
+  readonly #lines = new LineBudget();
   readonly #with: Observers;
 
   constructor(observers: Observers) {
@@ -133,11 +135,13 @@ export class Observer {
     });
   }
 
-  /** Refusals and failures at `info`, the rest at `debug`. */
+  /** Refusals and failures at `info`, within a rate; the rest at `debug`. */
   #writeLine(call: Call, outcome: Outcome, endedAtMs: number): void {
     const level = outcome.status === GrpcStatus.OK ? 'debug' : 'info';
     const { logger } = this.#with;
     if (!logger.isLevelEnabled(level)) return;
+    const leftOut = level === 'info' ? this.#lines.take(endedAtMs) : 0;
+    if (leftOut === null) return;
     logger[level](
       {
         direction: call.direction,
@@ -155,6 +159,7 @@ export class Observer {
         responseMessages: outcome.responseMessages,
         durationMs: Math.round((endedAtMs - call.startedAtMs) * 1000) / 1000,
         traceId: call.trace?.traceId,
+        linesLeftOut: leftOut || undefined,
       },
       'call',
     );
