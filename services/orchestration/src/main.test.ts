@@ -164,7 +164,7 @@ test('an invalid graph stops the start, with every error of every file', async (
   await mkdir(graphsDir);
   await writeFile(
     join(graphsDir, 'one.yaml'),
-    'name: other\nnodes: [{ id: a, generate: { model: m, prompt: "${nodes.a.output}" } }]\n',
+    'name: other\nnodes: [{ id: a, generate: { model: m, prompt: "${nodes.a.output}" } }]\noutputs: [{ name: o, value: x }]\n',
   );
   await writeFile(join(graphsDir, 'two.yaml'), 'name: two\nnodez: []\n');
   const { ended, stderr } = await start({

@@ -60,3 +60,22 @@ test.each([
     violations: [{ description: expect.stringMatching(description) }],
   });
 });
+
+test('refuses what the contract’s rules do not allow, every place at once', () => {
+  const document = read(`
+name: Not-Lower-Case
+nodes:
+  - id: ask
+    generate: { model: m, prompt: hello, temperature: 9 }
+    retry: { attemptsMax: 50 }
+outputs: [{ name: answer, value: "\${nodes.ask.output}" }]
+`);
+  expect(document).toMatchObject({
+    ok: false,
+    violations: expect.arrayContaining([
+      expect.objectContaining({ path: 'name' }),
+      expect.objectContaining({ path: 'nodes[0].generate.temperature' }),
+      expect.objectContaining({ path: 'nodes[0].retry.attempts_max' }),
+    ]),
+  });
+});

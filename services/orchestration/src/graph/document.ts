@@ -7,7 +7,9 @@ import {
   type JsonValue,
   toBinary,
 } from '@bufbuild/protobuf';
+import { pathToString } from '@bufbuild/protobuf/reflect';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
+import { createValidator, type Validator } from '@bufbuild/protovalidate';
 import { Graph } from '@gatehouse/contracts/orchestration';
 import { parseDocument } from 'yaml';
 import type { Violation } from './validation.ts';
@@ -21,11 +23,12 @@ export type GraphDocumentReader = (yamlText: string) => ReadGraphDocument;
 
 /**
  * Makes a reader from a descriptor set that holds the orchestration contract. A key that the contract does not have is
- * an error, every one of them is reported, and so is a value of another form.
+ * an error, every one of them is reported, and so is a value of another form or outside what the contract's rules allow.
  */
 export function graphDocumentReader(descriptorSet: Uint8Array): GraphDocumentReader {
   const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, descriptorSet));
   const desc = registry.getMessage('gatehouse.orchestration.v1.Graph');
+  const validator = createValidator({ registry });
   if (!desc) throw new Error('the descriptor set has no gatehouse.orchestration.v1.Graph');
   return (yamlText) => {
     const document = parseDocument(yamlText, { uniqueKeys: true });
@@ -34,13 +37,29 @@ export function graphDocumentReader(descriptorSet: Uint8Array): GraphDocumentRea
     }
     const value = document.toJS() as JsonValue;
     const unknown = unknownKeys(desc, value, '');
-    return unknown.length > 0 ? { ok: false, violations: unknown } : decode(desc, value, registry);
+    return unknown.length > 0
+      ? { ok: false, violations: unknown }
+      : decode(desc, value, { registry, validator });
   };
 }
 
-function decode(desc: DescMessage, value: JsonValue, registry: FileRegistry): ReadGraphDocument {
+function decode(
+  desc: DescMessage,
+  value: JsonValue,
+  { registry, validator }: { readonly registry: FileRegistry; readonly validator: Validator },
+): ReadGraphDocument {
   try {
     const message = fromJson(desc, value, { registry });
+    const { violations = [] } = validator.validate(desc, message);
+    if (violations.length > 0) {
+      return {
+        ok: false,
+        violations: violations.map(({ field, message: description }) => ({
+          path: pathToString(field),
+          description,
+        })),
+      };
+    }
     return { ok: true, graph: Graph.decode(toBinary(desc, message)) };
   } catch (error) {
     return fail([error instanceof Error ? error.message : 'cannot be read']);
