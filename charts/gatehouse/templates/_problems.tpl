@@ -60,7 +60,7 @@ identity.source is secret and identity.secrets.{{ $name }} is missing: set it to
 models.source is missing: {{ $who }}, so set it to volume or fetch.
 {{- else if eq .Values.models.source "none" }}
 models.source is none and {{ $who }}: set it to volume or fetch, or take these models out.
-{{- else if and (eq .Values.models.source "volume") (not .Values.models.volume) }}
+{{- else if and (eq .Values.models.source "volume") (not (values .Values.models.volume | compact)) }}
 models.source is volume and models.volume is missing: set it to a volume source, such as persistentVolumeClaim with its claimName.
 {{- end }}
 {{- end -}}

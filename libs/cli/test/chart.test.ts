@@ -1,0 +1,286 @@
+/** The chart with a real Helm: what it renders is checked against Kubernetes' schemas and by the programs that read it. */
+import { cp, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { compilePolicy, loadContractFiles, parseConfig, runExpectations } from '@gatehouse/sidecar';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { embeddingsConfig } from '../../../services/embeddings/src/config.ts';
+import { inferenceConfig } from '../../../services/inference/src/config.ts';
+import { orchestrationConfig } from '../../../services/orchestration/src/config.ts';
+import {
+  CHART,
+  type Container,
+  type Manifest,
+  manifestsOf,
+  parseYaml,
+  runHelm,
+  stringifyYaml,
+} from './chart/helm.ts';
+import { type KubernetesSchemas, readKubernetesSchemas } from './chart/kubernetes-schema.ts';
+import { podProblems } from './chart/pod-problems.ts';
+import {
+  CERT_MANAGER,
+  ELSEWHERE,
+  find,
+  helm,
+  MATRIX,
+  MINIMAL,
+  podOf,
+  REMOTE_MODELS,
+  render,
+  textOf,
+  tools,
+} from './chart/render-chart.ts';
+
+let folder: string;
+let schemas: KubernetesSchemas;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'gatehouse-chart-'));
+  if ('schemas' in tools) schemas = await readKubernetesSchemas(tools.schemas);
+});
+
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true });
+});
+
+const SERVICE_CONFIGS: Readonly<Record<string, { parse(value: unknown): unknown }>> = {
+  inference: inferenceConfig,
+  embeddings: embeddingsConfig,
+  orchestration: orchestrationConfig,
+};
+
+describe.skipIf('missing' in tools)('the chart', () => {
+  test.each(MATRIX)('passes helm lint: $name', async ({ files }) => {
+    const args = ['lint', '--strict', CHART, ...files.flatMap((file) => ['--values', file])];
+    expect(await runHelm(helm, args)).toMatchObject({ code: 0 });
+  });
+
+  test.each(MATRIX)('renders objects that Kubernetes knows, key by key: $name', async ({ files }) => {
+    const manifests = await render(files);
+    const foreign = manifests.filter(({ kind }) => kind === 'Certificate');
+    const own = manifests.filter((each) => !foreign.includes(each));
+    expect(own.flatMap((each) => schemas.problems(each))).toEqual([]);
+    const names = manifests.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
+    expect(new Set(names).size, 'each object once').toBe(names.length);
+  });
+
+  test.each(MATRIX)(
+    'keeps pods restricted and lets them name only what is there: $name',
+    async ({ files }) => {
+      expect(podProblems(await render(files), ELSEWHERE)).toEqual([]);
+    },
+  );
+
+  test.each(MATRIX)('renders configurations that sidecars and services accept: $name', async ({ files }) => {
+    const manifests = await render(files);
+    const texts = (key: string) => manifests.flatMap(({ data }) => data?.[key] ?? []);
+    const [sidecars, services] = [texts('sidecar.yaml'), texts('service.yaml')];
+    expect(services.length).toBeGreaterThan(0);
+    expect(sidecars).toHaveLength(services.length);
+    for (const text of sidecars) expect(parseConfig(text, 'sidecar.yaml')).toHaveProperty('config');
+    for (const text of services) {
+      const config = parseYaml(text) as { readonly name: string };
+      expect(() => SERVICE_CONFIGS[config.name]?.parse(config)).not.toThrow();
+      expect(SERVICE_CONFIGS).toHaveProperty(config.name);
+    }
+  });
+
+  test('renders a policy under which orchestration reaches its models, and nobody else anything', async () => {
+    const text = textOf(await render([MINIMAL]), 'mesh-gatehouse-policy', 'policy.yaml');
+    const loaded = await loadContractFiles({ overlayFiles: [] });
+    if ('problems' in loaded) throw new Error(loaded.problems.join('\n'));
+    const compiled = compilePolicy(text, { contract: loaded.contract, fileName: 'policy' });
+    if ('problems' in compiled) throw new Error(JSON.stringify(compiled.problems));
+    const orchestration = 'spiffe://example.org/ns/models/sa/mesh-gatehouse-orchestration';
+    const generate = 'gatehouse.inference.v1.InferenceService/Generate';
+    const embed = 'gatehouse.embeddings.v1.EmbeddingsService/Embed';
+    const ask = (from: string, to: string, model: string, answer: string) => ({
+      from,
+      to,
+      model,
+      expect: answer,
+    });
+    const expectations = [
+      ask(orchestration, generate, 'smollm2-135m-instruct', 'allow'),
+      ask(orchestration, embed, 'all-minilm-l6-v2', 'allow'),
+      ask(orchestration, generate, 'another', 'deny'),
+      ask('spiffe://example.org/ns/models/sa/mesh-gatehouse-inference', embed, 'all-minilm-l6-v2', 'deny'),
+    ];
+    const ran = runExpectations(stringifyYaml(expectations), { policy: compiled.policy, fileName: 'asked' });
+    expect(ran).toMatchObject({ results: expectations.map(() => ({ passed: true })) });
+  });
+
+  test('renders the rules of its user into a policy that sidecars accept', async () => {
+    const text = textOf(await render([REMOTE_MODELS]), 'mesh-gatehouse-policy', 'policy.yaml');
+    const loaded = await loadContractFiles({ overlayFiles: [] });
+    if ('problems' in loaded) throw new Error(loaded.problems.join('\n'));
+    const compiled = compilePolicy(text, { contract: loaded.contract, fileName: 'policy' });
+    expect(compiled).not.toHaveProperty('problems');
+    expect(parseYaml(text)).toMatchObject({
+      trustDomains: ['example.org', 'partner.example'],
+      rules: [
+        { id: 'orchestration-may-call-inference' },
+        { id: 'partner-may-generate' },
+        { id: 'staff-may-orchestrate' },
+      ],
+    });
+  });
+
+  test('is held against checks that can fail', async () => {
+    const manifests = await render([MINIMAL]);
+    const planted = JSON.parse(
+      JSON.stringify(find(manifests, 'Deployment', 'mesh-gatehouse-inference')),
+      (key, value) => {
+        if (key === 'replicas') return 'one';
+        if (key === 'selector') return undefined;
+        if (key === 'allowPrivilegeEscalation') return true;
+        return key === 'strategy' ? { typ: 'Recreate' } : (value as unknown);
+      },
+    ) as Manifest;
+    expect(schemas.problems(planted)).toEqual([
+      'Deployment mesh-gatehouse-inference.spec.selector: required',
+      'Deployment mesh-gatehouse-inference.spec.replicas: is string, expected integer',
+      'Deployment mesh-gatehouse-inference.spec.strategy.typ: unknown key',
+    ]);
+    expect(schemas.problems({ ...planted, apiVersion: 'apps/v2' })).toEqual([
+      'apps/v2 Deployment: no such kind',
+    ]);
+    expect(podProblems([planted], ELSEWHERE)).toEqual(
+      expect.arrayContaining([
+        'mesh-gatehouse-inference: container inference is not restricted',
+        'mesh-gatehouse-inference: ServiceAccount mesh-gatehouse-inference is not there',
+      ]),
+    );
+  });
+
+  test('starts the sidecar before the app, and asks of it what does not wait for the app', async () => {
+    const pod = podOf(await render([MINIMAL]), 'Deployment', 'mesh-gatehouse-orchestration');
+    expect(pod.initContainers?.[0]).toMatchObject({
+      name: 'gatehouse-sidecar',
+      restartPolicy: 'Always',
+      startupProbe: { httpGet: { path: '/livez' } },
+      livenessProbe: { httpGet: { path: '/livez' } },
+      readinessProbe: { httpGet: { path: '/readyz' } },
+      env: [{ name: 'NODE_OPTIONS', value: '--max-semi-space-size=4' }],
+    });
+  });
+
+  test('gives identity and policy to the sidecar alone, and both containers the sockets', async () => {
+    const pod = podOf(await render([MINIMAL]), 'Deployment', 'mesh-gatehouse-inference');
+    const mounts = (container?: Container) => container?.volumeMounts?.map(({ name }) => name);
+    expect(mounts(pod.initContainers?.[0])).toEqual(
+      expect.arrayContaining([
+        'gatehouse-identity',
+        'gatehouse-policy',
+        'gatehouse-admin',
+        'gatehouse-sockets',
+      ]),
+    );
+    expect(mounts(pod.containers[0])).toEqual(['service-config', 'tmp', 'models', 'gatehouse-sockets']);
+    expect(pod.securityContext?.fsGroup).toBe(64000);
+  });
+
+  test('restarts pods for a new configuration, and not for a new policy', async () => {
+    const annotations = async (settings: object) =>
+      find(await render([MINIMAL], settings), 'Deployment', 'mesh-gatehouse-inference').spec?.template
+        ?.metadata.annotations ?? {};
+    const before = await annotations({});
+    const rule = {
+      id: 'x',
+      effect: 'ALLOW',
+      identities: ['spiffe://example.org/a'],
+      permissions: ['models.read'],
+    };
+    expect(await annotations({ policy: { rules: [rule] } })).toEqual(before);
+    const limits = await annotations({ sidecar: { limits: { callsActiveMax: 5 } } });
+    expect(limits['gatehouse.dev/sidecar-config']).not.toBe(before['gatehouse.dev/sidecar-config']);
+    const level = await annotations({ inference: { logLevel: 'debug' } });
+    expect(level['gatehouse.dev/service-config']).not.toBe(before['gatehouse.dev/service-config']);
+  });
+
+  test('leaves the mTLS port reachable, and telemetry for the namespaces that are named', async () => {
+    const ports = async (files: readonly string[], name: string) =>
+      find(await render(files), 'NetworkPolicy', name).spec?.ingress;
+    expect(await ports([MINIMAL], 'mesh-gatehouse-inference')).toEqual([
+      { ports: [{ protocol: 'TCP', port: 'gatehouse-mtls' }] },
+    ]);
+    const labels = (key: string) => ({ matchLabels: { 'kubernetes.io/metadata.name': key } });
+    expect(await ports([CERT_MANAGER], 'gatehouse-inference')).toEqual([
+      {
+        ports: [{ protocol: 'TCP', port: 'gatehouse-mtls' }],
+        from: [{ namespaceSelector: labels('apps') }],
+      },
+      {
+        ports: [{ protocol: 'TCP', port: 'gatehouse-stats' }],
+        from: [{ namespaceSelector: labels('observability') }],
+      },
+    ]);
+  });
+
+  test('asks cert-manager for an X.509 SVID of the ServiceAccount', async () => {
+    const manifests = await render([CERT_MANAGER]);
+    expect(find(manifests, 'Certificate', 'gatehouse-inference-identity').spec).toEqual({
+      secretName: 'gatehouse-inference-identity',
+      duration: '24h',
+      renewBefore: '8h',
+      uris: ['spiffe://example.org/ns/models/sa/gatehouse-inference'],
+      dnsNames: ['gatehouse-inference.models.svc', 'gatehouse-inference.models', 'gatehouse-inference'],
+      usages: ['digital signature', 'server auth', 'client auth'],
+      privateKey: { algorithm: 'ECDSA', size: 256, rotationPolicy: 'Always' },
+      issuerRef: { name: 'mesh', kind: 'ClusterIssuer', group: 'cert-manager.io' },
+    });
+    expect(podOf(manifests, 'Deployment', 'gatehouse-inference').serviceAccountName).toBe(
+      'gatehouse-inference',
+    );
+  });
+
+  test('is packaged without its tests and examples', async () => {
+    expect(await runHelm(helm, ['package', CHART, '--destination', folder])).toMatchObject({ code: 0 });
+    expect(await readdir(folder)).toContain('gatehouse-0.1.0.tgz');
+    const shown = await runHelm(helm, [
+      'template',
+      'mesh',
+      join(folder, 'gatehouse-0.1.0.tgz'),
+      '-f',
+      MINIMAL,
+    ]);
+    expect(shown.code).toBe(0);
+    expect(shown.out).toContain('kind: Deployment');
+  });
+});
+
+describe.skipIf('missing' in tools)('the template of the sidecar', () => {
+  test('takes it into a Deployment and a Job of a service that is not ours', async () => {
+    const chart = join(folder, 'greeter');
+    await cp(join(CHART, 'examples/greeter'), chart, { recursive: true });
+    await mkdir(join(chart, 'charts'));
+    await cp(CHART, join(chart, 'charts/gatehouse'), { recursive: true });
+    const run = await runHelm(helm, ['template', 'hello', chart, '--namespace', 'apps']);
+    expect(run.err).toBe('');
+    const manifests = manifestsOf(run.out);
+    const own = manifests.filter(({ kind }) => kind !== 'Certificate');
+    expect(own.flatMap((each) => schemas.problems(each))).toEqual([]);
+    expect(own.map(({ kind, metadata }) => `${kind} ${metadata.name}`).toSorted()).toEqual([
+      'ConfigMap greeter-report-sidecar',
+      'ConfigMap greeter-sidecar',
+      'ConfigMap hello-gatehouse-policy',
+      'Deployment greeter',
+      'Job greeter-report',
+      'ServiceAccount greeter',
+    ]);
+    const certificate = find(manifests, 'Certificate', 'greeter-report-identity');
+    expect(certificate.spec?.uris).toEqual(['spiffe://example.org/ns/apps/sa/greeter']);
+    const elsewhere = ['greeter', 'greeter-report'].map((name) => `Secret ${name}-identity`);
+    expect(podProblems(manifests, [...elsewhere, 'ConfigMap greeter-contract'])).toEqual([]);
+    for (const name of ['greeter-sidecar', 'greeter-report-sidecar']) {
+      expect(parseConfig(textOf(manifests, name, 'sidecar.yaml'), name)).toHaveProperty('config');
+    }
+    const job = podOf(manifests, 'Job', 'greeter-report');
+    expect(job.initContainers?.[0]).toMatchObject({ restartPolicy: 'Always' });
+    expect(
+      job.initContainers?.[0]?.lifecycle,
+      'a Job that nobody calls has nothing to drain',
+    ).toBeUndefined();
+  });
+});

@@ -1,0 +1,112 @@
+import { execFile } from 'node:child_process';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { ensureHelm } from '../../../tooling/src/external-tools/ensure-helm.ts';
+import { ensureKubernetesSchemas } from '../../../tooling/src/external-tools/ensure-kubernetes-schemas.ts';
+import { ToolUnavailable } from '../../../tooling/src/external-tools/ensure-tool.ts';
+import { ROOT } from '../run-cli.ts';
+
+export const CHART = join(ROOT, 'charts/gatehouse');
+
+export type Container = {
+  readonly name: string;
+  readonly restartPolicy?: string;
+  readonly lifecycle?: { readonly preStop: { readonly exec?: { readonly command: readonly string[] } } };
+  readonly resources?: { readonly requests?: { readonly memory?: string } };
+  readonly securityContext?: {
+    readonly allowPrivilegeEscalation?: boolean;
+    readonly readOnlyRootFilesystem?: boolean;
+    readonly runAsNonRoot?: boolean;
+    readonly runAsUser?: number;
+    readonly privileged?: boolean;
+    readonly seccompProfile?: { readonly type: string };
+    readonly capabilities?: unknown;
+  };
+  readonly volumeMounts?: readonly { readonly name: string }[];
+};
+
+type Named = { readonly name: string };
+
+export type Pod = {
+  readonly serviceAccountName?: string;
+  readonly automountServiceAccountToken?: boolean;
+  readonly hostNetwork?: boolean;
+  readonly hostPID?: boolean;
+  readonly hostIPC?: boolean;
+  readonly securityContext?: { readonly fsGroup?: number };
+  readonly initContainers?: readonly Container[];
+  readonly containers: readonly Container[];
+  readonly volumes?: readonly (Named & {
+    readonly configMap?: Named;
+    readonly projected?: {
+      readonly sources: readonly { readonly secret?: Named; readonly configMap?: Named }[];
+    };
+  })[];
+};
+
+/** A Kubernetes object, as far as tests look into it: all of it is checked against the schemas of Kubernetes. */
+export type Manifest = {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: Named;
+  readonly data?: Readonly<Record<string, string>>;
+  readonly spec?: {
+    readonly template?: {
+      readonly metadata: { readonly annotations?: Readonly<Record<string, string>> };
+      readonly spec: Pod;
+    };
+    readonly ingress?: readonly unknown[];
+    readonly uris?: readonly string[];
+  };
+};
+
+/** The YAML reader of @gatehouse/documents, for streams of several documents. */
+const yaml = createRequire(import.meta.resolve('@gatehouse/documents'))('yaml') as {
+  readonly parse: (text: string) => unknown;
+  readonly stringify: (value: unknown) => string;
+  readonly parseAllDocuments: (
+    text: string,
+  ) => readonly { readonly errors: readonly Error[]; toJS(): unknown }[];
+};
+export const { parse: parseYaml, stringify: stringifyYaml } = yaml;
+
+export type Tools = { readonly helm: string; readonly schemas: string } | { readonly missing: string };
+
+/**
+ * Helm and the schemas of Kubernetes, downloaded the first time. Where they can't be had tests are skipped with the reason; on
+ * a machine that sets CI, where that would go unseen, it is an error.
+ */
+export async function chartTools(): Promise<Tools> {
+  const options = { env: process.env, onProgress: (line: string) => process.stderr.write(`  ${line}\n`) };
+  try {
+    return { helm: await ensureHelm(options), schemas: await ensureKubernetesSchemas(options) };
+  } catch (error) {
+    if (!(error instanceof ToolUnavailable) || process.env['CI']) throw error;
+    process.stderr.write(`not run: ${error.message}\n`);
+    return { missing: error.message };
+  }
+}
+
+export type HelmRun = { readonly code: number; readonly out: string; readonly err: string };
+
+/** Runs Helm, without the settings of whoever runs the tests. @param input for `--values -` */
+export function runHelm(helm: string, args: readonly string[], input = ''): Promise<HelmRun> {
+  return new Promise((resolve) => {
+    const env = { PATH: process.env['PATH'], HOME: '/nonexistent' };
+    const child = execFile(helm, args, { env, maxBuffer: 1 << 25 }, (error, out, err) =>
+      resolve({ code: error === null ? 0 : 1, out, err }),
+    );
+    child.stdin?.on('error', () => {});
+    child.stdin?.end(input);
+  });
+}
+
+/** The objects of a stream of YAML documents. @throws for text that is not YAML */
+export function manifestsOf(stream: string): Manifest[] {
+  return yaml.parseAllDocuments(stream).flatMap((document) => {
+    const [error] = document.errors;
+    if (error !== undefined) throw error;
+    const value = document.toJS();
+    return value === null ? [] : [value as Manifest];
+  });
+}
