@@ -23,6 +23,7 @@ import {
   withCandidates,
 } from './extras.ts';
 import { layGround } from './ground.ts';
+import { measureImports } from './import-cost.ts';
 import { LoadDriver } from './load-driver.ts';
 import { measureTable } from './measure.ts';
 import type { Candidate } from './peers/candidate.ts';
@@ -83,6 +84,7 @@ async function writeResults(file: string, bench: Bench, candidates: readonly Can
     scenario('unary-200x1'),
     scenario('open-5000'),
   ]);
+  const imports = await measureImports();
   const absent = candidates.map(({ name }) => name).filter((name) => !measured.versions.has(name));
   const results = {
     command: 'pnpm bench:relay',
@@ -92,6 +94,7 @@ async function writeResults(file: string, bench: Bench, candidates: readonly Can
     policies,
     profiles,
     nodeVariants,
+    imports,
     pace,
   };
   await writeFile(file, markdown(results));
@@ -99,6 +102,7 @@ async function writeResults(file: string, bench: Bench, candidates: readonly Can
   say(`written: ${file}`);
 }
 
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));
 const folder = await mkdtemp(join(tmpdir(), 'gh-relay-'));
 const { token, issuer, ...ground } = await layGround(folder);
 const load = await LoadDriver.start(ground.caller);

@@ -14,6 +14,8 @@ export type Measured = {
   readonly proxyLoad: number;
   readonly clientLoad: number;
   readonly residentMb: number;
+  /** Share of the machine that other processes had. */
+  readonly foreignShare: Spread;
   readonly failures: Readonly<Record<string, number>>;
 };
 
@@ -25,6 +27,9 @@ export type Pace = { readonly rounds: number; readonly seconds: number };
 /** The JIT of a candidate in JavaScript has to have seen a scenario, and no peer may lack the same chance. */
 const WARM_MS_FIRST = 2500;
 const WARM_MS = 400;
+/** A cell during which others had more of the machine than this is measured again, and the quietest one counts. */
+const FOREIGN_SHARE_MAX = 0.08;
+const TRIES_MAX = 3;
 
 /** Scenario by scenario and round by round, candidates in turns: a slow moment of the machine falls on all of them. */
 export async function measureTable(
@@ -51,10 +56,10 @@ export async function measureTable(
   return table;
 }
 
-function line({ cpuMicros, callsPerSecond, failures }: Measured): string {
+function line({ cpuMicros, callsPerSecond, failures, foreignShare }: Measured): string {
   const { median, low, high } = cpuMicros;
   const failed = Object.keys(failures).length > 0 ? ` FAILURES ${JSON.stringify(failures)}` : '';
-  return `${median.toFixed(1)} µs (${low.toFixed(1)}–${high.toFixed(1)}), ${Math.round(callsPerSecond.median)}/s${failed}`;
+  return `${median.toFixed(1)} µs (${low.toFixed(1)}–${high.toFixed(1)}), ${Math.round(callsPerSecond.median)}/s, others ${Math.round(foreignShare.median * 100)} %${failed}`;
 }
 
 async function measureCell(
@@ -64,16 +69,25 @@ async function measureCell(
   { round, seconds }: { readonly round: number; readonly seconds: number },
 ): Promise<CellResult> {
   const { connections, loop, answer, path, payloadBytes } = scenario.load;
-  return load.cell({
-    port: candidate.port,
-    pid: candidate.pid,
-    connections,
-    loop,
-    answer,
-    call: { path, payloadBytes, token: scenario.tokens?.[candidate.name] },
-    warmMs: round === 0 ? WARM_MS_FIRST : WARM_MS,
-    measureMs: seconds * 1000,
-  });
+  const { port, pid } = candidate;
+  const call = { path, payloadBytes, token: scenario.tokens?.[candidate.name] };
+  let quietest: CellResult | undefined;
+  for (let tries = 0; tries < TRIES_MAX; tries++) {
+    const warmMs = round === 0 && tries === 0 ? WARM_MS_FIRST : WARM_MS;
+    const result = await load.cell({
+      port,
+      pid,
+      connections,
+      loop,
+      answer,
+      call,
+      warmMs,
+      measureMs: seconds * 1000,
+    });
+    if (quietest === undefined || result.foreignShare < quietest.foreignShare) quietest = result;
+    if (result.foreignShare <= FOREIGN_SHARE_MAX) break;
+  }
+  return quietest as CellResult;
 }
 
 function summarise(results: readonly CellResult[], scenario: Scenario): Measured {
@@ -91,6 +105,7 @@ function summarise(results: readonly CellResult[], scenario: Scenario): Measured
     proxyLoad: spread((r) => r.cpuMicros / r.seconds / 1e6).median,
     clientLoad: spread((r) => r.loadCpuMicros / r.seconds / 1e6).median,
     residentMb: spread((r) => r.residentMb).high,
+    foreignShare: spread((r) => r.foreignShare),
     failures,
   };
 }

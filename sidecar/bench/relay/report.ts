@@ -5,7 +5,7 @@ import { CONNECTION_COUNTS, type NodeVariantResult, RULE_COUNTS } from './extras
 import type { HandshakeResult } from './load/cell.ts';
 import type { Measured, Table } from './measure.ts';
 import { SCENARIOS } from './scenarios.ts';
-import type { Spread } from './statistics.ts';
+import { type Spread, spreadOf } from './statistics.ts';
 import { judge, OURS } from './targets.ts';
 
 /** Everything that a full run has measured. */
@@ -24,6 +24,7 @@ export type Results = {
   >;
   readonly profiles: ReadonlyMap<string, ProfileSummary>;
   readonly nodeVariants: readonly NodeVariantResult[];
+  readonly imports: readonly (readonly [name: string, megabytes: number])[];
   readonly pace: { readonly rounds: number; readonly seconds: number };
 };
 
@@ -70,7 +71,7 @@ function spread({ median, low, high }: Spread): string {
   return `${format(median)} (${format(low)}–${format(high)})`;
 }
 
-function head({ command, versions, absent, pace, ceiling }: Results): string {
+function head({ command, versions, absent, pace, ceiling, table: measured }: Results): string {
   const peers = [...versions].map(([name, version]) => `${name} ${version}`).join(', ');
   const missing = absent.length > 0 ? ` Not installed, so left out: ${absent.join(', ')}.` : '';
   const top = ceiling
@@ -83,12 +84,23 @@ Written by \`${command}\`, which starts everything that it names; nothing here w
 ![CPU for each call](RESULTS.svg)
 
 - **Measured**: CPU time (user and system, all threads and processes of the proxy, exact to the nanosecond from \`/proc/PID/task/*/schedstat\`) divided by calls answered. Wall time on a shared machine says little, CPU time little less than the truth. Medians of ${pace.rounds} rounds of ${pace.seconds} s in which the candidates take turns; lowest and highest in brackets.
+${quiet(measured)}
 - **Candidates**: ${peers}.${missing}
 - **Machine**: ${cpus().length} cores of ${cpus()[0]?.model ?? 'unknown model'}, Linux ${release()}. The proxy has one core to itself, client and app share the other; all of it on loopback.
 - **The same for all**: TLS 1.3 with a client certificate (ECDSA P-256) inbound, plaintext HTTP/2 over TCP to the app (nginx opens a connection for each call in flight, the others share a few), one worker, no access log. 100-byte messages; five request fields beside the pseudo-headers, indexed as a gRPC library does.
 - **Not the same**: Gatehouse alone does its whole path for every call — identity, policy document, admission, deadline, message framing, decision list, metrics, traces at 1 % exported over OTLP. Envoy checks the SPIFFE ID (RBAC filter) and forwards it. nginx, haproxy and nghttpx let any certificate of the CA call, grpc-js proxies and checks nothing: what they do less counts in their favour.
 - **Load**: one Node process with prebuilt frames, client and app in one event loop, the same code and the same frames for every candidate. ${top} Every answer's size is checked, so a refusal counts as a failure. Closed loop: the next call begins when one ends. Open loop: Poisson arrivals by a fixed seed, sent when they are due (the loop spins), latency counted from the due time.
 `;
+}
+
+function quiet(measured: Table): string {
+  const shares = [...measured.values()].flatMap((row) =>
+    [...row.values()].map(({ foreignShare }) => foreignShare),
+  );
+  const percent = (value: number): string => `${Math.round(value * 100)} %`;
+  const median = spreadOf(shares.map((each) => each.median)).median;
+  const worst = Math.max(...shares.map(({ high }) => high));
+  return `- **How quiet the machine was**: other processes had ${percent(median)} of it in the median cell and ${percent(worst)} in the worst (a cell with more than 8 % is measured up to twice again). What they do to the caches raises every figure.`;
 }
 
 function verdicts({ table: measured, idleMb, policies }: Results): string {
@@ -196,7 +208,7 @@ function handshakeCost({ handshakes, cpuMicros }: HandshakeResult): string {
     : `${Math.round(cpuMicros / handshakes)} µs (${Math.round((1e6 * handshakes) / cpuMicros)}/s of a core)`;
 }
 
-function memory({ table: measured, versions, idleMb }: Results): string {
+function memory({ table: measured, versions, idleMb, imports }: Results): string {
   const rows = [...versions.keys()].map((name) => [
     name,
     format(idleMb.get(name) ?? Number.NaN),
@@ -206,7 +218,12 @@ function memory({ table: measured, versions, idleMb }: Results): string {
 
 ${table(['', 'idle after start', '200 connections under load'], rows)}
 
-The loaded figure comes after all earlier rows of the table in the same process.
+The loaded figure comes after all earlier rows of the table in the same process. What each import adds to a process that does nothing else:
+
+${table(
+  ['import', 'MB'],
+  imports.map(([name, megabytes]) => [`\`${name}\``, megabytes.toFixed(1)]),
+)}
 `;
 }
 

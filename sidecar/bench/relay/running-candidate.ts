@@ -36,6 +36,10 @@ export async function startCandidate(candidate: Candidate, ground: Ground): Prom
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk: Buffer) => (said = `${said}${String(chunk)}`.slice(-SAID_CHARACTERS_MAX)));
   }
+  // Also when the benchmark is interrupted.
+  const kill = (): void => void child.kill('SIGKILL');
+  process.on('exit', kill);
+  child.on('exit', () => process.off('exit', kill));
   const stop = (): Promise<void> => stopChild(child);
   const exited = once(child, 'exit').then(() => {
     throw new Error(`${candidate.name} ended before it listened; it said: ${said}`);

@@ -26,6 +26,8 @@ export type CellResult = {
   /** CPU of the load process in all: client, app and TLS. */
   readonly loadCpuMicros: number;
   readonly residentMb: number;
+  /** Share of the machine that other processes had meanwhile. */
+  readonly foreignShare: number;
   /** Open loop only, else 0. */
   readonly p50Ms: number;
   readonly p99Ms: number;

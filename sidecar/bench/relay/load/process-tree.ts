@@ -21,6 +21,17 @@ export function cpuMicros(pids: readonly number[]): number {
   return nanoseconds / 1000;
 }
 
+/** Time that the machine's cores have been busy, in microseconds, to 10 ms. */
+export function busyMicros(): number {
+  const [, user, nice, system, , , irq, softirq, steal] = (
+    readFileSync('/proc/stat', 'utf8').split('\n')[0] as string
+  )
+    .split(/\s+/)
+    .map(Number) as [number, ...(readonly number[])];
+  const ticks = [user, nice, system, irq, softirq, steal].reduce<number>((sum, each) => sum + (each ?? 0), 0);
+  return ticks * 10_000;
+}
+
 /** Resident memory in megabytes, and how it is made up: file pages that others may share count once each here. */
 export function residentMb(pids: readonly number[]): number {
   return pids.reduce((sum, pid) => {

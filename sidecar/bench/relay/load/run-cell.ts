@@ -1,11 +1,12 @@
 import { once } from 'node:events';
+import { cpus } from 'node:os';
 import { type ConnectionOptions, connect } from 'node:tls';
 import { AnswerFrames } from './answers.ts';
 import type { App } from './app.ts';
 import { callFrames } from './call-frames.ts';
 import { Caller, Tally } from './caller.ts';
 import type { Cell, CellResult } from './cell.ts';
-import { cpuMicros, processTree, residentMb } from './process-tree.ts';
+import { busyMicros, cpuMicros, processTree, residentMb } from './process-tree.ts';
 
 const CONNECT_AT_ONCE = 16;
 const CONNECT_MS_MAX = 10_000;
@@ -47,6 +48,7 @@ export async function runCell(cell: Cell, app: App, tls: ConnectionOptions): Pro
       cpuMicros: to.cpu - from.cpu,
       loadCpuMicros: to.own - from.own,
       residentMb: resident,
+      foreignShare: foreignShare(from, to),
       p50Ms: quantile(sorted, 0.5),
       p99Ms: quantile(sorted, 0.99),
     };
@@ -55,12 +57,20 @@ export async function runCell(cell: Cell, app: App, tls: ConnectionOptions): Pro
   }
 }
 
+type Snapshot = ReturnType<typeof snapshot>;
+
+function foreignShare(from: Snapshot, to: Snapshot): number {
+  const foreignMicros = to.busy - from.busy - (to.cpu - from.cpu) - (to.own - from.own);
+  return Math.max(0, foreignMicros / ((to.atMs - from.atMs) * 1000 * cpus().length));
+}
+
 function snapshot(tally: Tally, pids: readonly number[]) {
   const own = process.cpuUsage();
   return {
     dataBytes: tally.dataBytes,
     cpu: cpuMicros(pids),
     own: own.user + own.system,
+    busy: busyMicros(),
     atMs: performance.now(),
   };
 }
