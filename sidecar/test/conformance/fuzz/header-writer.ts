@@ -31,12 +31,18 @@ export class HeaderWriter {
   }
 
   block(fields: readonly Pair[]): Buffer {
-    const parts = this.random.oneIn(30) ? [this.sizeUpdate()] : [];
+    const parts = this.random.oneIn(12) ? [this.sizeUpdate()] : [];
     return Buffer.concat([...parts, ...fields.map((pair) => this.field(pair))]);
   }
 
+  /** A reference to the entry behind the last one: one that was evicted, if any was. */
+  missingEntry(): Buffer {
+    return integer(0x80, 0x7f, STATIC_ENTRIES + 1 + this.table.length);
+  }
+
   private sizeUpdate(): Buffer {
-    this.tableBytesMax = this.random.below(TABLE_BYTES + 1);
+    // Small ones often, so that entries are evicted.
+    this.tableBytesMax = this.random.below(this.random.oneIn(2) ? 400 : TABLE_BYTES + 1);
     this.evict();
     return integer(0x20, 0x1f, this.tableBytesMax);
   }
