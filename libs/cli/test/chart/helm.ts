@@ -11,6 +11,8 @@ export const CHART = join(ROOT, 'charts/gatehouse');
 export type Container = {
   readonly name: string;
   readonly restartPolicy?: string;
+  readonly args?: readonly string[];
+  readonly env?: readonly { readonly name: string; readonly value: string }[];
   readonly lifecycle?: { readonly preStop: { readonly exec?: { readonly command: readonly string[] } } };
   readonly resources?: { readonly requests?: { readonly memory?: string } };
   readonly securityContext?: {
