@@ -4,11 +4,15 @@ import { Talker } from './fuzz/conversation.ts';
 import { fuzz } from './fuzz/differential.ts';
 import { disagreement } from './fuzz/judge.ts';
 import type { Outcome } from './fuzz/subjects.ts';
-import { freshSeed, Random } from './support/random.ts';
+import { Random } from './support/random.ts';
 
 const CONVERSATIONS = 100_000;
 const TIME_MS_MAX = 240_000;
-const seed = freshSeed();
+/**
+ * One seed for every run, so that a run that turns red is red because of the change. Fresh seeds are for the long run; a
+ * seed that finds something becomes a regression case.
+ */
+const seed = Number(process.env['GATEHOUSE_FUZZ_SEED'] ?? 20_261_122);
 
 test(`${CONVERSATIONS} conversations mean the same to us and to node:http2 (seed ${seed})`, {
   timeout: TIME_MS_MAX,

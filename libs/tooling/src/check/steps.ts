@@ -79,6 +79,25 @@ const tests: Step = {
   },
 };
 
+/** What the conformance tests run that no package registry of ours carries: built once, cached outside the repository. */
+const TEST_TOOLS = ['h2spec', 'h2spec-grpc', 'grpc-interop', 'python-hpack'] as const;
+
+/** Tools that tests need. Where one can't be had its tests count as not run (and, in CI, as failed): they say so. */
+const testTools: Step = {
+  title: 'test tools are there',
+  run: async (root) => {
+    const child = spawn(process.execPath, ['libs/tooling/src/external-tools/main.ts', ...TEST_TOOLS], {
+      cwd: root,
+      stdio: ['ignore', 'ignore', 'inherit'],
+    });
+    const code = await new Promise<number | null>((resolve, reject) => {
+      child.on('error', reject);
+      child.on('close', resolve);
+    });
+    return code === 0 ? { passed: 1, failed: 0, notRun: 0 } : { passed: 0, failed: 0, notRun: 1 };
+  },
+};
+
 /** Everything that has to hold before a change lands, the quickest first. */
 export const steps: readonly Step[] = [
   tool('protos are linted', 'buf', ['lint']),
@@ -88,5 +107,6 @@ export const steps: readonly Step[] = [
   tool('code is linted', 'oxlint', ['--type-aware', '--deny-warnings']),
   tool('types hold', 'tsc', ['--noEmit', '-p', '.']),
   tool('nothing is unused', 'knip', ['--no-progress']),
+  testTools,
   tests,
 ];
