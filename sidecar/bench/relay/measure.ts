@@ -29,7 +29,7 @@ const WARM_MS_FIRST = 2500;
 const WARM_MS = 400;
 /** A cell during which others had more of the machine than this is measured again, and the quietest one counts. */
 const FOREIGN_SHARE_MAX = 0.08;
-const TRIES_MAX = 3;
+const TRIES_MAX = 2;
 
 /** Scenario by scenario and round by round, candidates in turns: a slow moment of the machine falls on all of them. */
 export async function measureTable(

@@ -100,7 +100,7 @@ function quiet(measured: Table): string {
   const percent = (value: number): string => `${Math.round(value * 100)} %`;
   const median = spreadOf(shares.map((each) => each.median)).median;
   const worst = Math.max(...shares.map(({ high }) => high));
-  return `- **How quiet the machine was**: other processes had ${percent(median)} of it in the median cell and ${percent(worst)} in the worst (a cell with more than 8 % is measured up to twice again). What they do to the caches raises every figure.`;
+  return `- **How quiet the machine was**: other processes had ${percent(median)} of it in the median cell and ${percent(worst)} in the worst (a cell with more than 8 % is measured once more, and the quieter one counts). What they do to the caches raises every figure.`;
 }
 
 function verdicts({ table: measured, idleMb, policies }: Results): string {
