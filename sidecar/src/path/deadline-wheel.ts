@@ -83,7 +83,8 @@ export class DeadlineWheel {
     // After a long pause one full turn sees every slot.
     const from = Math.max(this.#tick, nowTick - SLOTS + 1);
     this.#tick = nowTick;
-    for (let tick = from; tick <= nowTick; tick++) this.#expire(this.#slots[tick % SLOTS] as WheelSlot, nowMs);
+    for (let tick = from; tick <= nowTick; tick++)
+      this.#expire(this.#slots[tick % SLOTS] as WheelSlot, nowMs);
     if (this.#size > 0) this.#sleepUntil(this.#nextMs(nowTick));
   }
 
