@@ -65,8 +65,12 @@ type Foundations = {
   readonly backlog: ResponseBacklog;
 };
 
-/** A connection that many callers share has a wide window. */
-const UPSTREAM_SETTINGS: ConnectionSettings = { ...defaultSettings, connectionWindowBytes: 16 * 1024 * 1024 };
+/** A connection that many callers share has a wide window, and a stream no more than a response or two. */
+const UPSTREAM_SETTINGS: ConnectionSettings = {
+  ...defaultSettings,
+  connectionWindowBytes: 16 * 1024 * 1024,
+  initialStreamWindowBytes: 128 * 1024,
+};
 /** A write that does not finish for as long has no reader at all. */
 const WRITE_MS_MAX = 60_000;
 

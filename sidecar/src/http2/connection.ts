@@ -43,8 +43,8 @@ export interface ConnectionHandler {
   onViolation?(connection: Connection, kind: ViolationKind): void;
 }
 
-/** A header list over the limit takes as long to decode as many requests, and the limit was announced. */
-const HEADER_LIST_WEIGHT = 20;
+/** Resets that cost more than others: a header list takes as long to decode as many requests, a full queue is memory. */
+const WEIGHTS: Partial<Record<ViolationKind, number>> = { 'header-list-too-large': 20, 'slow-reader': 10 };
 const DRAIN_PING: Buffer = Buffer.from('gh-drain', 'latin1');
 const KEEPALIVE_PING: Buffer = Buffer.from('gh-alive', 'latin1');
 
@@ -270,8 +270,7 @@ export class Connection implements OutputOwner, Watched {
   /** @internal Counts a reset that the peer made us send. */
   provoked(kind: ViolationKind): void {
     this.handler.onViolation?.(this, kind);
-    const weight = kind === 'header-list-too-large' ? HEADER_LIST_WEIGHT : 1;
-    if (this.guard.allows('provoked-reset-flood', weight)) return;
+    if (this.guard.allows('provoked-reset-flood', WEIGHTS[kind])) return;
     this.fail('provoked-reset-flood', ErrorCode.ENHANCE_YOUR_CALM, 'provoked-reset-flood');
   }
 

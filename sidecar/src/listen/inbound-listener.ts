@@ -44,6 +44,8 @@ export async function listenInbound(address: string, parts: InboundParts): Promi
   const quarantine = new Quarantine(parts.clock);
   server.on('secureConnection', (socket) => admitPeer(socket, parts, quarantine));
   server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+    // Node leaves the socket of a handshake that took too long as it is.
+    socket.destroy();
     count(connections.counts.refusedPeers, 'HANDSHAKE_FAILED');
     logger.info({ reason: 'HANDSHAKE_FAILED', code: error.code, peer: socket.remoteAddress }, 'peer refused');
   });
