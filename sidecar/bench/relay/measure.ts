@@ -25,7 +25,7 @@ export type Table = Map<string, Map<string, Measured>>;
 export type Pace = { readonly rounds: number; readonly seconds: number };
 
 /** The JIT of a candidate in JavaScript has to have seen a scenario, and no peer may lack the same chance. */
-const WARM_MS_FIRST = 2500;
+const WARM_MS_FIRST = 1500;
 const WARM_MS = 400;
 /** A cell during which others had more of the machine than this is measured again, and the quietest one counts. */
 const FOREIGN_SHARE_MAX = 0.08;
