@@ -7,6 +7,7 @@ import { embeddingsConfig } from '../../../services/embeddings/src/config.ts';
 import { inferenceConfig } from '../../../services/inference/src/config.ts';
 import { CHART, runHelm } from './chart/helm.ts';
 import { helm, MINIMAL, template, tools } from './chart/render-chart.ts';
+import { valuesPage } from './chart/values-page.ts';
 
 /** Values that are refused, with the sentence that says why. */
 const REFUSED: readonly (readonly [sentence: string, settings: object])[] = [
@@ -97,6 +98,12 @@ describe.skipIf('missing' in tools)('helm template refuses with one sentence', (
     const run = await runHelm(helm, ['template', 'mesh', CHART]);
     expect(run.err.split('\n').filter((line) => / is missing: /.test(line))).toHaveLength(5);
   });
+});
+
+test('every value is documented, and VALUES.md says what values.yaml does', async () => {
+  const { page, undocumented } = valuesPage(await readFile(join(CHART, 'values.yaml'), 'utf8'));
+  expect(undocumented).toEqual([]);
+  await expect(page).toMatchFileSnapshot(join(CHART, 'VALUES.md'));
 });
 
 test('the schema of the values repeats what the programs enforce', async () => {

@@ -1,7 +1,9 @@
 /** The chart with a real Helm: what it renders is checked against Kubernetes' schemas and by the programs that read it. */
-import { cp, mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { cp, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { compilePolicy, loadContractFiles, parseConfig, runExpectations } from '@gatehouse/sidecar';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { embeddingsConfig } from '../../../services/embeddings/src/config.ts';
@@ -28,6 +30,7 @@ import {
   podOf,
   REMOTE_MODELS,
   render,
+  template,
   textOf,
   tools,
 } from './chart/render-chart.ts';
@@ -235,18 +238,32 @@ describe.skipIf('missing' in tools)('the chart', () => {
     );
   });
 
+  test('renders what was last looked at', async () => {
+    const { out } = await template([MINIMAL]);
+    await expect(out).toMatchFileSnapshot(join(CHART, 'tests/golden/minimal.txt'));
+  });
+
+  test('renders with the values that its README begins with', async () => {
+    const [, values = ''] =
+      /^```yaml\n([\s\S]*?)^```/m.exec(await readFile(join(CHART, 'README.md'), 'utf8')) ?? [];
+    const run = await runHelm(helm, ['template', 'mesh', CHART, '--values', '-'], values);
+    expect(run.err).toBe('');
+    expect(run.out).toContain('desk-may-generate');
+  });
+
   test('is packaged without its tests and examples', async () => {
     expect(await runHelm(helm, ['package', CHART, '--destination', folder])).toMatchObject({ code: 0 });
-    expect(await readdir(folder)).toContain('gatehouse-0.1.0.tgz');
-    const shown = await runHelm(helm, [
-      'template',
-      'mesh',
-      join(folder, 'gatehouse-0.1.0.tgz'),
-      '-f',
-      MINIMAL,
-    ]);
-    expect(shown.code).toBe(0);
-    expect(shown.out).toContain('kind: Deployment');
+    const packed = join(folder, 'gatehouse-0.1.0.tgz');
+    const { stdout } = await promisify(execFile)('tar', ['-tzf', packed]);
+    const files = stdout.trim().split('\n');
+    expect(files).toEqual(
+      expect.arrayContaining(['values.schema.json', 'values-ha.yaml'].map((file) => `gatehouse/${file}`)),
+    );
+    expect(files.filter((file) => /gatehouse\/(tests|examples)\//.test(file))).toEqual([]);
+    expect(await runHelm(helm, ['template', 'mesh', packed, '-f', MINIMAL])).toMatchObject({
+      code: 0,
+      err: '',
+    });
   });
 });
 
