@@ -23,6 +23,8 @@ export const SettingId = {
   INITIAL_WINDOW_SIZE: 0x4,
   MAX_FRAME_SIZE: 0x5,
   MAX_HEADER_LIST_SIZE: 0x6,
+  ENABLE_CONNECT_PROTOCOL: 0x8,
+  NO_RFC7540_PRIORITIES: 0x9,
 } as const;
 
 export const FRAME_HEAD_BYTES = 9;

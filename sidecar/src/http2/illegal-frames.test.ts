@@ -70,6 +70,8 @@ const connectionErrors: [string, number, Buffer[]][] = [
   ['RST_STREAM on an idle stream', E.PROTOCOL_ERROR, [frame(RST_STREAM, 0, 1, uint32(0))]],
   ['RST_STREAM of three bytes', E.FRAME_SIZE_ERROR, [OPEN, frame(RST_STREAM, 0, 1, [0, 0, 0])]],
   ['SETTINGS on a stream', E.PROTOCOL_ERROR, [frame(FrameType.SETTINGS, 0, 1)]],
+  ['ENABLE_CONNECT_PROTOCOL of 2', E.PROTOCOL_ERROR, [setting(8, 2)]],
+  ['NO_RFC7540_PRIORITIES of 2', E.PROTOCOL_ERROR, [setting(9, 2)]],
   ['SETTINGS of five bytes', E.FRAME_SIZE_ERROR, [frame(FrameType.SETTINGS, 0, 0, Buffer.alloc(5))]],
   [
     'an acknowledgement of SETTINGS with values',

@@ -54,6 +54,10 @@ export class RemoteSettings {
           return ErrorCode.PROTOCOL_ERROR;
         this.frameBytesMax = value;
         return ErrorCode.NO_ERROR;
+      // Neither changes anything here; each is 0 or 1 (RFC 8441 §3, RFC 9218 §2.1).
+      case SettingId.ENABLE_CONNECT_PROTOCOL:
+      case SettingId.NO_RFC7540_PRIORITIES:
+        return value > 1 ? ErrorCode.PROTOCOL_ERROR : ErrorCode.NO_ERROR;
       default:
         return ErrorCode.NO_ERROR;
     }
