@@ -122,7 +122,7 @@ export async function profileScenario(
     if (profiled === undefined) return;
     const { connections, loop, answer, path, payloadBytes } = scenario.load;
     const call = { path, payloadBytes };
-    const times = { warmMs: PROFILE_WARM_MS, measureMs: PROFILE_MS };
+    const times = { warmMs: PROFILE_WARM_MS, warmCalls: 0, measureMs: PROFILE_MS };
     await load.cell({ port: profiled.port, pid: profiled.pid, connections, loop, answer, call, ...times });
   });
   return summariseProfile(folder, PROFILE_FROM_MS);

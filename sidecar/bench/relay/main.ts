@@ -2,7 +2,7 @@
  * What does a relayed call cost, and what does it cost in the proxies that one would take otherwise? Every candidate
  * runs on one core, client and app on the other, in turns; the measure is the CPU time of the proxy for each call.
  *
- *   pnpm bench:relay [--rounds 5] [--seconds 1.5] [--only id,id] [--candidates name,name]
+ *   pnpm bench:relay [--rounds 3] [--seconds 1.2] [--only id,id] [--candidates name,name]
  *
  * A full run writes RESULTS.md and RESULTS.svg beside this folder; with `--only` or `--candidates` it only prints.
  */
@@ -40,8 +40,8 @@ import { OURS } from './targets.ts';
 
 const { values } = parseArgs({
   options: {
-    rounds: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '1.5' },
+    rounds: { type: 'string', default: '3' },
+    seconds: { type: 'string', default: '1.2' },
     only: { type: 'string' },
     candidates: { type: 'string' },
   },

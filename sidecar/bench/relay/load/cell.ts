@@ -13,6 +13,8 @@ export type Cell = {
   readonly call: CallPlan;
   readonly answer: AnswerPlan;
   readonly warmMs: number;
+  /** The warm-up goes on until so many calls have ended, within limits: a JIT counts calls, not seconds. */
+  readonly warmCalls: number;
   readonly measureMs: number;
 };
 

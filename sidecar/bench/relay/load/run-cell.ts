@@ -8,6 +8,7 @@ import { Caller, Tally } from './caller.ts';
 import type { Cell, CellResult } from './cell.ts';
 import { busyMicros, cpuMicros, processTree, residentMb } from './process-tree.ts';
 
+const WARM_MS_MAX = 8000;
 const CONNECT_AT_ONCE = 16;
 const CONNECT_MS_MAX = 10_000;
 const DRAIN_MS_MAX = 3000;
@@ -28,7 +29,7 @@ export async function runCell(cell: Cell, app: App, tls: ConnectionOptions): Pro
     }
     const stop =
       'closed' in cell.loop ? startClosed(callers, cell.loop.closed) : startOpen(callers, cell.loop.openRps);
-    await sleep(cell.warmMs);
+    await warmUp(cell, () => tally.dataBytes / app.answer.dataBytes);
     const pids = processTree(cell.pid);
     tally.keepLatencies = 'openRps' in cell.loop;
     const from = snapshot(tally, pids);
@@ -55,6 +56,12 @@ export async function runCell(cell: Cell, app: App, tls: ConnectionOptions): Pro
   } finally {
     for (const caller of callers) caller.close();
   }
+}
+
+async function warmUp({ warmMs, warmCalls }: Cell, calls: () => number): Promise<void> {
+  const until = performance.now() + WARM_MS_MAX;
+  await sleep(warmMs);
+  while (calls() < warmCalls && performance.now() < until) await sleep(20);
 }
 
 type Snapshot = ReturnType<typeof snapshot>;
