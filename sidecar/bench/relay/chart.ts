@@ -1,6 +1,6 @@
 /** A bar chart as SVG: groups of bars, one for each candidate, on a logarithmic scale because the costs span it. */
 
-export type Bar = { readonly name: string; readonly value: number };
+type Bar = { readonly name: string; readonly value: number };
 export type Group = { readonly title: string; readonly bars: readonly Bar[] };
 
 const COLOURS = ['#d6336c', '#495057', '#868e96', '#adb5bd', '#1c7ed6', '#f08c00'];

@@ -14,7 +14,7 @@ type Profile = {
 };
 
 /** Share of the CPU samples, of those in which the process was not idle. */
-export type Share = { readonly name: string; readonly share: number };
+type Share = { readonly name: string; readonly share: number };
 export type ProfileSummary = { readonly byStage: readonly Share[]; readonly byFunction: readonly Share[] };
 
 const SOURCES = fileURLToPath(new URL('../../', import.meta.url));

@@ -37,7 +37,7 @@ export async function startCandidate(candidate: Candidate, ground: Ground): Prom
     stream.on('data', (chunk: Buffer) => (said = `${said}${String(chunk)}`.slice(-SAID_CHARACTERS_MAX)));
   }
   // Also when the benchmark is interrupted.
-  const kill = (): void => void child.kill('SIGKILL');
+  const kill = (): void => void child.kill();
   process.on('exit', kill);
   child.on('exit', () => process.off('exit', kill));
   const stop = (): Promise<void> => stopChild(child);

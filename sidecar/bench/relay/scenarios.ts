@@ -1,7 +1,7 @@
 import type { Cell } from './load/cell.ts';
 
 /** A ratio that our sidecar's CPU per call must not exceed, to a peer or to the best of several. */
-export type Target = { readonly against: readonly string[]; readonly ratioMax: number };
+type Target = { readonly against: readonly string[]; readonly ratioMax: number };
 
 export type Scenario = {
   readonly id: string;

@@ -58,11 +58,5 @@ export type LoadReply =
   | { readonly handshakes: HandshakeResult }
   | { readonly error: string };
 
-export type LoadOptions = {
-  readonly certificateFile: string;
-  readonly keyFile: string;
-  readonly bundleFile: string;
-};
-
 /** Sent first: where the app listens in plaintext, with TLS (for the load's own ceiling), and where spans are swallowed. */
 export type LoadReady = { readonly appPort: number; readonly tlsAppPort: number; readonly otlpPort: number };

@@ -12,7 +12,7 @@ export const FrameType = {
 } as const;
 export const Flag = { END_STREAM: 0x1, ACK: 0x1, END_HEADERS: 0x4 } as const;
 export const PREFACE: Buffer = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
-export const FRAME_PAYLOAD_BYTES = 16_384;
+const FRAME_PAYLOAD_BYTES = 16_384;
 /** A fresh connection's window in either direction (RFC 9113 §6.9.2). */
 export const WINDOW_BYTES_INITIAL = 65_535;
 /** What both ends of the load grant: wide enough that no proxy waits for it, renewed as it is used. */

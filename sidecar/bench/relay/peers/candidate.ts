@@ -12,7 +12,7 @@ export type Ground = {
   readonly callerSpiffeId: string;
 };
 
-export type Launch = {
+type Launch = {
   readonly command: string;
   readonly args: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
