@@ -45,6 +45,8 @@ export class Passage implements StreamHandler, Expiring, ForwardOwner {
   #forwarding: Forwarding | null = null;
   #gate: MessageGate | null = null;
   #wantsFirst = false;
+  /** Bytes without which the first message is certainly not whole. */
+  #firstBytesMin = 0;
   #headSeen = false;
   #requestEnded = false;
   #over = false;
@@ -223,9 +225,15 @@ export class Passage implements StreamHandler, Expiring, ForwardOwner {
   }
 
   #checkFirst(): void {
+    if (this.request.bytes < this.#firstBytesMin) return;
     const held = this.request.join();
     const size = firstMessageBytes(held);
-    if (size === null) return;
+    if (size === null) {
+      // To look again at every byte that comes would take the square of them.
+      this.#firstBytesMin =
+        MESSAGE_HEAD_BYTES + (held.length < MESSAGE_HEAD_BYTES ? 0 : held.readUInt32BE(1));
+      return;
+    }
     this.#wantsFirst = false;
     this.#owner.firstMessage(this, held.subarray(0, size));
   }
@@ -262,6 +270,8 @@ export class Passage implements StreamHandler, Expiring, ForwardOwner {
 }
 
 const NOTHING: Buffer = Buffer.alloc(0);
+/** Compression flag and length before a message. */
+const MESSAGE_HEAD_BYTES = 5;
 const NO_MESSAGE: Refusal = {
   kind: 'malformed',
   field: 'message',

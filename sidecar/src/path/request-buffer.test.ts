@@ -64,3 +64,26 @@ test('what does not fit is not added in part', () => {
   expect(buffer.join().toString()).toBe('abc');
   expect(budget.usedBytes).toBe(3);
 });
+
+test('bytes that come one by one are put together', () => {
+  const buffer = new RequestBuffer(new ByteBudget(100_000));
+  const source = Buffer.from(Array.from({ length: 50_000 }, (_, i) => i % 251));
+  for (let i = 0; i < source.length; i++) buffer.add(source, i, i + 1);
+  expect(buffer.chunks.length).toBeLessThan(25);
+  expect(Buffer.concat(buffer.chunks).equals(source)).toBe(true);
+  expect(buffer.bytes).toBe(50_000);
+});
+
+test('bytes that come after a cut or a join change nothing that was given out', () => {
+  const buffer = new RequestBuffer(new ByteBudget(1_000));
+  for (const text of ['ab', 'cd', 'ef', 'gh']) buffer.add(Buffer.from(text), 0, 2);
+  const joined = buffer.join();
+  const rest = joined.subarray(3);
+  buffer.cut(3);
+  buffer.add(Buffer.from('XYZ'), 0, 3);
+  expect([joined.toString(), rest.toString(), Buffer.concat(buffer.chunks).toString()]).toEqual([
+    'abcdefgh',
+    'defgh',
+    'abcXYZ',
+  ]);
+});

@@ -16,7 +16,7 @@ import { clock, spiffe, TLS_OPTIONS, TRUST_DOMAIN } from '../../support/test-mes
 const fileOf = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 const SIDECAR_MAIN = fileOf('../../../src/main.ts');
 const ECHO_MAIN = fileOf('../../../../libs/testing/src/main.ts');
-const QUICK_APP_MAIN = fileOf('./quick-app.ts');
+const QUICK_APP_MAIN = fileOf('../quick-app/main.ts');
 /** As the chart and the local mesh start it. */
 const NODE_FLAGS = ['--max-semi-space-size=4'];
 const VALID_FOR_MS = 3_600_000;
@@ -57,7 +57,7 @@ export type SidecarProcess = {
   stop(): Promise<void>;
 };
 
-export type AppProcess = { readonly child: ChildProcess; readonly address: string };
+type AppProcess = { readonly child: ChildProcess; readonly address: string };
 
 export type HostileMesh = {
   readonly folder: string;

@@ -1,5 +1,5 @@
 /**
- * An app as quick as Node's own HTTP/2 makes it, as a process of its own: quick-app.ts PATH. Hostile calls are then
+ * An app as quick as Node's own HTTP/2 makes it, as a process of its own: main.ts PATH. Hostile calls are then
  * not slow because of what an app does with them, and it has the limits of a real one: nghttp2 counts resets.
  */
 import { rmSync } from 'node:fs';
