@@ -6,18 +6,11 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { compilePolicy, loadContractFiles, parseConfig, runExpectations } from '@gatehouse/sidecar';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { parse, stringify } from 'yaml';
 import { embeddingsConfig } from '../../../services/embeddings/src/config.ts';
 import { inferenceConfig } from '../../../services/inference/src/config.ts';
 import { orchestrationConfig } from '../../../services/orchestration/src/config.ts';
-import {
-  CHART,
-  type Container,
-  type Manifest,
-  manifestsOf,
-  parseYaml,
-  runHelm,
-  stringifyYaml,
-} from './chart/helm.ts';
+import { CHART, type Container, type Manifest, manifestsOf, runHelm } from './chart/helm.ts';
 import { type KubernetesSchemas, readKubernetesSchemas } from './chart/kubernetes-schema.ts';
 import { podProblems } from './chart/pod-problems.ts';
 import {
@@ -83,7 +76,7 @@ describe.skipIf('missing' in tools)('the chart', () => {
     expect(sidecars).toHaveLength(services.length);
     for (const text of sidecars) expect(parseConfig(text, 'sidecar.yaml')).toHaveProperty('config');
     for (const text of services) {
-      const config = parseYaml(text) as { readonly name: string };
+      const config = parse(text) as { readonly name: string };
       expect(() => SERVICE_CONFIGS[config.name]?.parse(config)).not.toThrow();
       expect(SERVICE_CONFIGS).toHaveProperty(config.name);
     }
@@ -110,7 +103,7 @@ describe.skipIf('missing' in tools)('the chart', () => {
       ask(orchestration, generate, 'another', 'deny'),
       ask('spiffe://example.org/ns/models/sa/mesh-gatehouse-inference', embed, 'all-minilm-l6-v2', 'deny'),
     ];
-    const ran = runExpectations(stringifyYaml(expectations), { policy: compiled.policy, fileName: 'asked' });
+    const ran = runExpectations(stringify(expectations), { policy: compiled.policy, fileName: 'asked' });
     expect(ran).toMatchObject({ results: expectations.map(() => ({ passed: true })) });
   });
 
@@ -120,7 +113,7 @@ describe.skipIf('missing' in tools)('the chart', () => {
     if ('problems' in loaded) throw new Error(loaded.problems.join('\n'));
     const compiled = compilePolicy(text, { contract: loaded.contract, fileName: 'policy' });
     expect(compiled).not.toHaveProperty('problems');
-    expect(parseYaml(text)).toMatchObject({
+    expect(parse(text)).toMatchObject({
       trustDomains: ['example.org', 'partner.example'],
       rules: [
         { id: 'orchestration-may-call-inference' },

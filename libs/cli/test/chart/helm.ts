@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { parseAllDocuments } from 'yaml';
 import { ensureHelm } from '../../../tooling/src/external-tools/ensure-helm.ts';
 import { ensureKubernetesSchemas } from '../../../tooling/src/external-tools/ensure-kubernetes-schemas.ts';
 import { ToolUnavailable } from '../../../tooling/src/external-tools/ensure-tool.ts';
@@ -62,16 +62,6 @@ export type Manifest = {
   };
 };
 
-/** The YAML reader of @gatehouse/documents, for streams of several documents. */
-const yaml = createRequire(import.meta.resolve('@gatehouse/documents'))('yaml') as {
-  readonly parse: (text: string) => unknown;
-  readonly stringify: (value: unknown) => string;
-  readonly parseAllDocuments: (
-    text: string,
-  ) => readonly { readonly errors: readonly Error[]; toJS(): unknown }[];
-};
-export const { parse: parseYaml, stringify: stringifyYaml } = yaml;
-
 export type Tools = { readonly helm: string; readonly schemas: string } | { readonly missing: string };
 
 /**
@@ -105,7 +95,7 @@ export function runHelm(helm: string, args: readonly string[], input = ''): Prom
 
 /** The objects of a stream of YAML documents. @throws for text that is not YAML */
 export function manifestsOf(stream: string): Manifest[] {
-  return yaml.parseAllDocuments(stream).flatMap((document) => {
+  return parseAllDocuments(stream).flatMap((document) => {
     const [error] = document.errors;
     if (error !== undefined) throw error;
     const value = document.toJS();

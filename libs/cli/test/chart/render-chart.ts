@@ -1,14 +1,6 @@
 import { join } from 'node:path';
-import {
-  CHART,
-  chartTools,
-  type HelmRun,
-  type Manifest,
-  manifestsOf,
-  type Pod,
-  runHelm,
-  stringifyYaml,
-} from './helm.ts';
+import { stringify } from 'yaml';
+import { CHART, chartTools, type HelmRun, type Manifest, manifestsOf, type Pod, runHelm } from './helm.ts';
 
 const VALUES = join(CHART, 'tests/values');
 export const MINIMAL = join(VALUES, 'minimal.yaml');
@@ -42,7 +34,7 @@ export const helm = 'helm' in tools ? tools.helm : '';
 export function template(valueFiles: readonly string[], settings: object = {}): Promise<HelmRun> {
   const files = valueFiles.flatMap((file) => ['--values', file]);
   const args = ['template', 'mesh', CHART, '--namespace', 'models', ...files, '--values', '-'];
-  return runHelm(helm, args, stringifyYaml(settings));
+  return runHelm(helm, args, stringify(settings));
 }
 
 const rendered = new Map<string, Promise<HelmRun>>();

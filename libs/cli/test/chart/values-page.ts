@@ -1,4 +1,4 @@
-import { parseYaml } from './helm.ts';
+import { parse } from 'yaml';
 
 /** Shown as one row, although there is more below. */
 const WHOLE = new Set(['resources', 'limits', 'volume']);
@@ -18,7 +18,7 @@ export function valuesPage(text: string): {
   readonly page: string;
   readonly undocumented: readonly string[];
 } {
-  const values = parseYaml(text);
+  const values = parse(text);
   const rows: string[] = [];
   const undocumented: string[] = [];
   let path: string[] = [];
