@@ -62,6 +62,7 @@ async function attackUntil(endsAtMs: number, order: AttackOrder, tally: Tally): 
     }
     for (const [code, count] of peer.resets) tally.resets[code] = (tally.resets[code] ?? 0) + count;
     peer.destroy();
+    if (peer.goawayCode === null) await delay(TURNED_AWAY_MS);
   }
 }
 
