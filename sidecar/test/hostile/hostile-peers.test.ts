@@ -13,7 +13,8 @@ import { type HostileMesh, type SidecarProcess, startHostileMesh } from './suppo
 import { type SteadyClient, startSteadyClient } from './support/steady-client.ts';
 
 /** Each attack goes on for as long; with GATEHOUSE_LONG=1 for ten seconds. */
-const ATTACK_MS = process.env['GATEHOUSE_LONG'] === '1' ? 10_000 : 1_200;
+const IS_LONG = process.env['GATEHOUSE_LONG'] === '1';
+const ATTACK_MS = IS_LONG ? 10_000 : 1_200;
 const QUIET_MS = 2_000;
 const HANDSHAKE_MS_MAX = 1_000;
 const SLOW_READER_MS_MAX = 1_000;
@@ -22,9 +23,10 @@ const GROWTH_MIB_MAX = 64;
 /**
  * Three times the quiet p99, and no less than this: two cores are shared by the attacker, both sides of the good
  * calls and whatever else runs. What the attack costs the machine and not the sidecar shows in a sidecar beside
- * it that nobody attacks, and counts as quiet.
+ * it that nobody attacks, and counts as quiet. The short form runs beside other test files, and a second of theirs is
+ * a good part of its 1.2: there the floor only tells a sidecar that stands still from one that goes on.
  */
-const P99_MS_FLOOR = 150;
+const P99_MS_FLOOR = IS_LONG ? 150 : 600;
 const P99_FACTOR = 3;
 
 const { PROTOCOL_ERROR, FLOW_CONTROL_ERROR, FRAME_SIZE_ERROR, ENHANCE_YOUR_CALM, REFUSED_STREAM } = ErrorCode;
