@@ -34,7 +34,7 @@ import { installDebianPeers, installEnvoy } from './peers/install.ts';
 import { nghttpx } from './peers/nghttpx.ts';
 import { nginx } from './peers/nginx.ts';
 import { sidecar } from './peers/sidecar.ts';
-import { chart, markdown } from './report.ts';
+import { chart, markdown, type Results } from './report.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
 import { OURS } from './targets.ts';
 
@@ -51,55 +51,54 @@ const chosen = values.candidates?.split(',');
 const ids = values.only?.split(',');
 const scenarios = SCENARIOS.filter(({ id }) => ids?.includes(id) ?? true);
 /** Of the sidecar alone a shorter look will do. */
-const shortPace = { rounds: Math.min(3, pace.rounds), seconds: 1 };
+const shortPace = { rounds: Math.min(2, pace.rounds), seconds: 0.8 };
 const say = (line: string): void => console.error(line);
 const scenario = (id: string): Scenario => SCENARIOS.find((each) => each.id === id) as Scenario;
 
+/** Writes what there is after each part, so that a run which is cut short leaves the parts before. */
 async function writeResults(file: string, bench: Bench, candidates: readonly Candidate[]): Promise<void> {
   const short = { ...bench, pace: shortPace };
   say('the load by itself');
   const ceiling = await measureCeiling(short);
-  const measured = await withCandidates(bench.ground, candidates, async (running) => {
+  let results: Results = await withCandidates(bench.ground, candidates, async (running) => {
     say('all candidates');
     const table = await measureTable(bench.load, running, scenarios, pace);
-    say('growth and handshakes');
+    say('handshakes and growth');
+    const handshakes = await measureHandshakes(short, running);
     const ours = running.filter(({ name }) => name === OURS);
     const connections = await measureConnections(short, ours);
-    const handshakes = await measureHandshakes(short, running);
     const versions = new Map(running.map(({ name, version }) => [name, version]));
     const idleMb = new Map(running.map((each) => [each.name, each.idleMb]));
-    return { table, connections, handshakes, versions, idleMb };
+    const absent = candidates.map(({ name }) => name).filter((name) => !versions.has(name));
+    const others = {
+      policies: new Map(),
+      profiles: new Map(),
+      nodeVariants: [],
+      imports: await measureImports(),
+    };
+    const command = 'pnpm bench:relay';
+    return { command, versions, idleMb, absent, table, ceiling, connections, handshakes, pace, ...others };
   });
+  const write = async (more: Partial<Results>): Promise<void> => {
+    results = { ...results, ...more };
+    await writeFile(file, markdown(results));
+    await writeFile(file.replace(/md$/, 'svg'), chart(results));
+    say(`written: ${file}`);
+  };
+  await write({});
   say('policies');
-  const policies = await measurePolicies(short);
+  await write({ policies: await measurePolicies(short) });
   say('profiles');
   const profiles = new Map<string, ProfileSummary>();
-  for (const id of ['unary-4x8', 'unary-200x1', 'open-5000']) {
+  for (const id of ['unary-4x8', 'unary-200x1', 'burst']) {
     const profile = await profileScenario(bench, scenario(id));
     if (profile) profiles.set(scenario(id).title, profile);
   }
+  await write({ profiles });
   say('ways to start Node');
-  const nodeVariants = await measureNodeVariants(short, [
-    scenario('unary-4x8'),
-    scenario('unary-200x1'),
-    scenario('open-5000'),
-  ]);
-  const imports = await measureImports();
-  const absent = candidates.map(({ name }) => name).filter((name) => !measured.versions.has(name));
-  const results = {
-    command: 'pnpm bench:relay',
-    ...measured,
-    absent,
-    ceiling,
-    policies,
-    profiles,
-    nodeVariants,
-    imports,
-    pace,
-  };
-  await writeFile(file, markdown(results));
-  await writeFile(file.replace(/md$/, 'svg'), chart(results));
-  say(`written: ${file}`);
+  await write({
+    nodeVariants: await measureNodeVariants(short, [scenario('unary-4x8'), scenario('unary-200x1')]),
+  });
 }
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));

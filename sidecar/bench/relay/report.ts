@@ -253,6 +253,7 @@ ${table(['connections', 'µs for each call', 'p99, ms'], byConnections)}
 }
 
 function stages({ profiles }: Results): string {
+  if (profiles.size === 0) return '';
   const blocks = [...profiles].map(([title, { byStage }]) => {
     const rows = byStage
       .filter(({ share }) => share >= SHARE_SHOWN_MIN)
@@ -267,6 +268,7 @@ ${blocks.join('\n')}`;
 }
 
 function nodeFlags({ nodeVariants }: Results): string {
+  if (nodeVariants.length === 0) return '';
   const ids = [...(nodeVariants[0]?.measured.keys() ?? [])];
   const rows = nodeVariants.map(({ name, idleMb, measured }) => [
     name,
