@@ -107,7 +107,7 @@ export class Pipeline implements PassageOwner {
       if (policy !== null) this.#decidedByToken(passage.call, authenticated, policy);
       return authenticated;
     }
-    const reads = policy !== null && authenticated.peer.rulesUnder(policy).needsModel(authenticated.method);
+    const reads = policy !== null && authenticated.peer.rulesUnder(policy).needsRequest(authenticated.method);
     if (!reads) return this.#dispatch(passage, this.#authorise(authenticated, policy));
     const { deadlines, clock, limits } = this.#parts;
     deadlines.remove(passage);

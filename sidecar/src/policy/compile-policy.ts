@@ -1,20 +1,15 @@
 import { createHash } from 'node:crypto';
 import type { Contract } from '@gatehouse/contracts';
-import {
-  Effect,
-  type JwtIssuer,
-  type PolicyDocument,
-  type Rule,
-  TokenBinding,
-} from '@gatehouse/contracts/policy';
+import { Effect, type Rule } from '@gatehouse/contracts/policy';
 import { type DocumentProblem, readDocument } from '@gatehouse/documents';
 import { type IdentityPattern, parseIdentityPattern } from './identity-pattern.ts';
+import { compileLimit } from './limits.ts';
 import { ModelMatcher } from './model-matcher.ts';
 import { type CompiledRule, Policy } from './policy.ts';
-import { type PolicyInput, pathsOf, policySchema } from './policy-schema.ts';
-
-/** The tolerance for `exp` and `nbf` where an issuer states none. */
-const CLOCK_SKEW_SECONDS_DEFAULT = 30;
+import { policySchema } from './policy-schema.ts';
+import { compileProtection } from './protections.ts';
+import { pathsOf } from './schema-parts.ts';
+import { toDocument } from './to-document.ts';
 
 /**
  * Compiles a policy document against a contract, whole or not at all: one problem anywhere refuses it, and all problems
@@ -28,52 +23,14 @@ export function compilePolicy(
   if ('problems' in read) return { problems: read.problems.toSorted(byPlace) };
   const document = toDocument(read.value);
   const rules = document.rules.map((rule) => compileRule(rule, contract));
+  const limits = document.limits.map((limit) => compileLimit(limit, contract));
+  const protections = document.protections.map((protection) => compileProtection(protection, contract));
   const digest = createHash('sha256').update(text).digest('hex');
-  return { policy: new Policy({ document, digest, rules, contract }) };
+  return { policy: new Policy({ document, digest, rules, limits, protections, contract }) };
 }
 
 function byPlace(one: DocumentProblem, other: DocumentProblem): number {
   return one.line - other.line || one.column - other.column;
-}
-
-function toDocument(input: PolicyInput): PolicyDocument {
-  return {
-    version: input.version,
-    trustDomains: input.trustDomains,
-    jwtIssuers: (input.jwtIssuers ?? []).map(toIssuer),
-    rules: input.rules.map(toRule),
-  };
-}
-
-function toIssuer(input: NonNullable<PolicyInput['jwtIssuers']>[number]): JwtIssuer {
-  const { jwksFile, jwksUrl, binding, ...rest } = input;
-  const isBoundTo = (name: string): boolean => binding?.endsWith(name) ?? false;
-  return {
-    ...rest,
-    jwks:
-      jwksUrl === undefined
-        ? { $case: 'jwksFile', value: jwksFile ?? '' }
-        : { $case: 'jwksUrl', value: jwksUrl },
-    clockSkewSeconds: input.clockSkewSeconds ?? CLOCK_SKEW_SECONDS_DEFAULT,
-    binding: isBoundTo('CERTIFICATE')
-      ? TokenBinding.TOKEN_BINDING_CERTIFICATE
-      : isBoundTo('SPIFFE_CLAIM')
-        ? TokenBinding.TOKEN_BINDING_SPIFFE_CLAIM
-        : TokenBinding.TOKEN_BINDING_UNSPECIFIED,
-  };
-}
-
-function toRule(input: PolicyInput['rules'][number]): Rule {
-  return {
-    id: input.id,
-    description: input.description ?? '',
-    effect: input.effect.endsWith('DENY') ? Effect.EFFECT_DENY : Effect.EFFECT_ALLOW,
-    identities: input.identities,
-    methods: input.methods ?? [],
-    permissions: input.permissions ?? [],
-    models: input.models ?? [],
-    token: input.token && { issuer: input.token.issuer, claims: input.token.claims ?? [] },
-  };
 }
 
 function compileRule(rule: Rule, contract: Contract): CompiledRule {

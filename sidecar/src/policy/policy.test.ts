@@ -105,11 +105,11 @@ describe('identities and methods', () => {
   - { id: b, effect: DENY, identities: ["${ID}/developer"], methods: [${LIST}], token: { issuer: staff } }`).forIdentity(
       `${ID}/developer`,
     );
-    expect([rules.needsModel(methodOf(GENERATE)), rules.needsToken(methodOf(GENERATE))]).toEqual([
+    expect([rules.needsRequest(methodOf(GENERATE)), rules.needsToken(methodOf(GENERATE))]).toEqual([
       true,
       false,
     ]);
-    expect([rules.needsModel(methodOf(LIST)), rules.needsToken(methodOf(LIST))]).toEqual([false, true]);
+    expect([rules.needsRequest(methodOf(LIST)), rules.needsToken(methodOf(LIST))]).toEqual([false, true]);
   });
 
   test('gives one identity the same rules again', () => {

@@ -1,7 +1,9 @@
 import type { Contract, ContractMethod } from '@gatehouse/contracts';
 import type { PolicyDocument } from '@gatehouse/contracts/policy';
 import { type IdentityPattern, matchesIdentity, parseIdentityPattern } from './identity-pattern.ts';
+import { type CompiledLimit, limitNeeds } from './limits.ts';
 import type { ModelMatcher } from './model-matcher.ts';
+import type { CompiledProtection } from './protections.ts';
 
 /** A verified end-user token, as far as rules look at it. */
 export interface TokenFacts {
@@ -88,27 +90,49 @@ function hasClaim(
   );
 }
 
+/** All that concerns one caller and one method. */
 interface MethodRules {
   readonly denies: CompiledRule[];
   readonly allows: CompiledRule[];
-  needsModel: boolean;
+  readonly limits: readonly CompiledLimit[];
+  readonly protections: readonly CompiledProtection[];
+  needsRequest: boolean;
   needsToken: boolean;
 }
 
 /** The rules that concern one caller, by method. A decision costs one look-up and the rules for that method alone. */
 export class IdentityRules {
   readonly #methods = new Map<string, MethodRules>();
+  readonly #limits: readonly CompiledLimit[];
+  readonly #protections: readonly CompiledProtection[];
 
-  constructor(rules: readonly CompiledRule[]) {
-    for (const rule of rules) for (const path of rule.paths) this.#add(rule, path);
+  /** Of each kind what names the caller. */
+  constructor(of: {
+    readonly rules: readonly CompiledRule[];
+    readonly limits: readonly CompiledLimit[];
+    readonly protections: readonly CompiledProtection[];
+  }) {
+    this.#limits = of.limits;
+    this.#protections = of.protections;
+    for (const rule of of.rules) for (const path of rule.paths) this.#add(rule, path);
   }
 
-  /** Whether some rule looks at the model, so that the request has to be read. */
-  needsModel(method: ContractMethod): boolean {
-    return this.#methods.get(method.path)?.needsModel ?? false;
+  /** Whether a rule, a limit or a protection looks at the request's message, so that it has to be read first. */
+  needsRequest(method: ContractMethod): boolean {
+    return this.#methods.get(method.path)?.needsRequest ?? false;
   }
 
-  /** Whether some rule looks at an end-user token, so that one that comes has to be verified. */
+  /** The limits that concern the method; which of them concern the model, each says itself. */
+  limits(method: ContractMethod): readonly CompiledLimit[] {
+    return this.#methods.get(method.path)?.limits ?? NONE;
+  }
+
+  /** The protections that concern the method; which of them concern the model, each says itself. */
+  protections(method: ContractMethod): readonly CompiledProtection[] {
+    return this.#methods.get(method.path)?.protections ?? NONE;
+  }
+
+  /** Whether a rule or a limit looks at an end-user token, so that one that comes has to be verified. */
   needsToken(method: ContractMethod): boolean {
     return this.#methods.get(method.path)?.needsToken ?? false;
   }
@@ -135,14 +159,32 @@ export class IdentityRules {
   }
 
   #add(rule: CompiledRule, path: string): void {
-    const rules = this.#methods.get(path) ?? { denies: [], allows: [], needsModel: false, needsToken: false };
-    this.#methods.set(path, rules);
+    let rules = this.#methods.get(path);
+    if (rules === undefined) {
+      rules = this.#beginMethod(path);
+      this.#methods.set(path, rules);
+    }
     (rule.effect === 'DENY' ? rules.denies : rules.allows).push(rule);
-    if (rule.models !== null) rules.needsModel = true;
+    if (rule.models !== null) rules.needsRequest = true;
     if (rule.token !== null) rules.needsToken = true;
+  }
+
+  #beginMethod(path: string): MethodRules {
+    const limits = this.#limits.filter(({ match }) => match.hasPath(path));
+    const protections = this.#protections.filter(({ match }) => match.hasPath(path));
+    const needs = limits.map(limitNeeds);
+    return {
+      denies: [],
+      allows: [],
+      limits,
+      protections,
+      needsRequest: needs.some(({ request }) => request) || protections.some(({ onRequest }) => onRequest),
+      needsToken: needs.some(({ token }) => token),
+    };
   }
 }
 
+const NONE: readonly never[] = [];
 const IDENTITIES_CACHED_MAX = 1024;
 
 /** A policy document, compiled. Nothing in it changes. */
@@ -154,6 +196,8 @@ export class Policy {
   readonly version: string;
   /** In the document's order. */
   readonly rules: readonly CompiledRule[];
+  readonly limits: readonly CompiledLimit[];
+  readonly protections: readonly CompiledProtection[];
   /** The contract that the document was compiled against. */
   readonly contract: Contract;
   readonly #byIdentity = new Map<string, CompiledRule[]>();
@@ -164,12 +208,16 @@ export class Policy {
     document: PolicyDocument;
     digest: string;
     rules: readonly CompiledRule[];
+    limits: readonly CompiledLimit[];
+    protections: readonly CompiledProtection[];
     contract: Contract;
   }) {
     this.document = facts.document;
     this.digest = facts.digest;
     this.version = `${facts.document.version}@${facts.digest.slice(0, 12)}`;
     this.rules = facts.rules;
+    this.limits = facts.limits;
+    this.protections = facts.protections;
     this.contract = facts.contract;
     this.#withWildcards = facts.rules.filter((rule) => rule.identities.some((identity) => !identity.isExact));
     for (const rule of facts.rules) {
@@ -184,7 +232,7 @@ export class Policy {
   forIdentity(spiffeId: string): IdentityRules {
     const cached = this.#cache.get(spiffeId);
     if (cached !== undefined) return cached;
-    const rules = new IdentityRules(this.#rulesFor(spiffeId));
+    const rules = this.#gatherFor(spiffeId);
     if (this.#cache.size >= IDENTITIES_CACHED_MAX) {
       const [oldest] = this.#cache.keys();
       if (oldest !== undefined) this.#cache.delete(oldest);
@@ -193,11 +241,15 @@ export class Policy {
     return rules;
   }
 
-  #rulesFor(spiffeId: string): CompiledRule[] {
+  #gatherFor(spiffeId: string): IdentityRules {
     const identity = parseIdentityPattern(spiffeId);
-    if (!identity?.isExact) return [];
+    if (!identity?.isExact) return new IdentityRules({ rules: NONE, limits: NONE, protections: NONE });
     const matching = this.#withWildcards.filter((rule) => concerns(rule, identity));
-    return [...new Set([...(this.#byIdentity.get(spiffeId) ?? []), ...matching])];
+    return new IdentityRules({
+      rules: [...new Set([...(this.#byIdentity.get(spiffeId) ?? []), ...matching])],
+      limits: this.limits.filter(({ match }) => match.concerns(identity)),
+      protections: this.protections.filter(({ match }) => match.concerns(identity)),
+    });
   }
 
   #listFor(identity: IdentityPattern): CompiledRule[] {
