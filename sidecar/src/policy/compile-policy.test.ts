@@ -63,6 +63,10 @@ test('compiles a document into the message that policy.proto describes, with its
     permissions: ['admin.read'],
     models: [],
     token: undefined,
+    condition: '',
+    shadow: false,
+    labels: {},
+    owner: '',
   });
 });
 
