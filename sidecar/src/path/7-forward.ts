@@ -2,20 +2,21 @@ import {
   ErrorCode,
   type Field,
   FieldKind,
-  field,
-  fieldMaker,
   type Stream,
   type StreamHandler,
   type StreamReset,
 } from '../http2/index.ts';
 import type { FailureCause } from '../upstream/index.ts';
 import type { Routed, Target } from './6-route.ts';
+import type { ByteBudget } from './byte-budget.ts';
 import type { Clock } from './call.ts';
 import { GrpcStatus, parseGrpcStatus } from './grpc-status.ts';
-import { formatGrpcTimeout } from './grpc-timeout.ts';
+import { isRefusal, type MessageFilter } from './message-filter.ts';
+import { heldBytesRefusal, MessageGate } from './message-gate.ts';
 import { MessageScanner } from './message-scanner.ts';
 import type { Refusal } from './refusal.ts';
 import type { RequestBuffer } from './request-buffer.ts';
+import { requestHead } from './request-head.ts';
 import type { ResponseBacklog } from './response-backlog.ts';
 import { failureCauseOf, httpToGrpcStatus, isOfPolicy, resetToGrpcStatus } from './status-mapping.ts';
 
@@ -37,19 +38,12 @@ export type ForwardLimits = {
   readonly retryBytesPerCallMax: number;
 };
 
-const SCHEMES = { inbound: field(':scheme', 'http'), egress: field(':scheme', 'https') } as const;
-const timeoutField = fieldMaker('grpc-timeout');
-const traceparentField = fieldMaker('traceparent');
-/** A head is gathered here, so that the list made of it has the right length at once. */
-const gathered: Field[] = [];
 /** How often a free stream may be taken away by another call before the upstream counts as full. */
 const OPEN_TRIES_MAX = 8;
 /** Between two tries to connect, from the second on. */
 const CONNECT_PAUSE_MS = 50;
 /** Failures to connect that one call counts: at its endpoint and at another. */
 const CONNECTS_COUNTED_MAX = 2;
-/** When a call that found no room for its request may come again. */
-const BUFFER_RETRY_DELAY_MS = 100;
 
 /**
  * Moves a call's bytes between the caller's stream and the upstream's, both ways, as they come. What one side has not
@@ -68,6 +62,8 @@ export class Forwarding implements StreamHandler {
   readonly #traceparent: string | null;
   readonly #responses: MessageScanner;
   readonly #backlog: ResponseBacklog;
+  readonly #filter: MessageFilter | null;
+  readonly #gate: MessageGate | null;
   #target: Target;
   #upstream: Stream | null = null;
   /** Until when a connection is waited for; null before it had to be. */
@@ -83,6 +79,8 @@ export class Forwarding implements StreamHandler {
   #sentBytes = 0;
   /** Response bytes that wait for the caller. */
   #waitingBytes = 0;
+  /** Response bytes gone through the gate that wait for credit until the caller has caught up. */
+  #owedBytes = 0;
 
   constructor(
     call: Routed,
@@ -95,6 +93,10 @@ export class Forwarding implements StreamHandler {
       readonly clock: Clock;
       readonly limits: ForwardLimits;
       readonly backlog: ResponseBacklog;
+      /** Looks at the response's messages; null where nothing has to. */
+      readonly filter: MessageFilter | null;
+      /** Bounds what is held of messages that are not whole. */
+      readonly held: ByteBudget;
     },
   ) {
     this.#call = call;
@@ -107,6 +109,8 @@ export class Forwarding implements StreamHandler {
     this.#clock = parts.clock;
     this.#limits = parts.limits;
     this.#backlog = parts.backlog;
+    this.#filter = parts.filter;
+    this.#gate = parts.filter && new MessageGate(parts.filter, parts.held, (bytes) => this.#sendGated(bytes));
     const single = call.method.kind === 'unary' || call.method.kind === 'client-streaming';
     this.#responses = new MessageScanner(call.method.responseBytesMax, single ? 1 : Number.POSITIVE_INFINITY);
   }
@@ -125,19 +129,18 @@ export class Forwarding implements StreamHandler {
     if (this.#upstream !== null) {
       this.#onSentBytes(this.#upstream.sendData(chunk, start, end, endStream));
     } else if (!kept && end > start) {
-      this.#fail({
-        kind: 'overloaded',
-        limit: 'heldBytesMax',
-        max: this.#request.limitBytes,
-        retryDelayMs: BUFFER_RETRY_DELAY_MS,
-      });
+      this.#fail(heldBytesRefusal(this.#request.limitBytes));
     }
   }
 
   /** Bytes of the response that waited for the caller have left. */
   responseSent(bytes: number): void {
-    this.#upstream?.consume(bytes);
+    if (this.#gate === null) this.#upstream?.consume(bytes);
     this.#settleBacklog(Math.min(bytes, this.#waitingBytes));
+    if (this.#owedBytes > 0 && this.#waitingBytes === 0) {
+      this.#upstream?.consume(this.#owedBytes);
+      this.#owedBytes = 0;
+    }
   }
 
   /** What waits for the caller is dropped with its stream. */
@@ -148,7 +151,7 @@ export class Forwarding implements StreamHandler {
   /** Ends the upstream's part without an answer: the caller has gone, or the call is refused in its middle. */
   cancel(): void {
     if (this.#over) return;
-    this.#over = true;
+    this.#close();
     this.#leave(ErrorCode.CANCEL);
     this.#target.release();
   }
@@ -189,9 +192,14 @@ export class Forwarding implements StreamHandler {
         this.#retry('unavailable', 'UNAVAILABLE');
       else this.#finish(fields, true);
     } else {
+      const passed = this.#filter?.fields(fields) ?? fields;
+      if (isRefusal(passed)) {
+        this.#refuse(passed);
+        return;
+      }
       this.#commit();
       this.#headSent = true;
-      this.#caller.sendHeaders(fields, false);
+      this.#caller.sendHeaders(passed, false);
     }
   }
 
@@ -220,10 +228,15 @@ export class Forwarding implements StreamHandler {
       this.#answering = true;
       this.#target.settle('success');
     }
-    const written = this.#caller.sendData(chunk, start, end, false);
-    if (written > 0) stream.consume(written);
-    if (written < end - start && !this.#hold(stream, end - start - written)) return;
-    if (endStream) {
+    if (this.#gate === null) {
+      const written = this.#caller.sendData(chunk, start, end, false);
+      if (written > 0) stream.consume(written);
+      if (written < end - start) {
+        stream.lend(end - start - written);
+        this.#awaitCaller(end - start - written);
+      }
+    } else this.#passThroughGate(this.#gate, stream, chunk, start, end);
+    if (endStream && !this.#over) {
       this.#target.settle('failure', 'internal');
       this.#fail({ kind: 'upstream-malformed', cause: 'it ended without trailers' });
     }
@@ -250,13 +263,35 @@ export class Forwarding implements StreamHandler {
     this.#fail({ kind: 'upstream-reset', status, cause: reset.detail });
   }
 
-  /** Response bytes wait for a slow caller. @returns false when they are too many, and the caller has been let go */
-  #hold(stream: Stream, bytes: number): boolean {
-    stream.lend(bytes);
+  #passThroughGate(gate: MessageGate, stream: Stream, chunk: Buffer, start: number, end: number): void {
+    const refusal = gate.push(chunk, start, end);
+    if (refusal !== null) {
+      this.#refuse(refusal);
+      return;
+    }
+    // A message may be larger than the window, so an unfinished one is credited at once; a slow caller delays it.
+    if (this.#waitingBytes === 0) stream.consume(end - start);
+    else {
+      stream.lend(end - start);
+      this.#owedBytes += end - start;
+    }
+  }
+
+  #sendGated(bytes: Buffer): void {
+    const written = this.#caller.sendData(bytes, 0, bytes.length, false);
+    if (written < bytes.length) this.#awaitCaller(bytes.length - written);
+  }
+
+  /** Response bytes wait for a slow caller; when they are too many, it is let go. */
+  #awaitCaller(bytes: number): void {
     this.#waitingBytes += bytes;
-    if (this.#backlog.add(this.#call.peer, bytes)) return true;
-    this.#caller.evict();
-    return false;
+    if (!this.#backlog.add(this.#call.peer, bytes)) this.#caller.evict();
+  }
+
+  /** What the upstream answers may not be passed on; it is not to blame. */
+  #refuse(refusal: Refusal): void {
+    this.#target.settle('neutral');
+    this.#fail(refusal);
   }
 
   #settleBacklog(bytes: number): void {
@@ -281,7 +316,12 @@ export class Forwarding implements StreamHandler {
     this.#sentBytes = 0;
     const chunks = this.#request.chunks;
     const last = chunks.length - 1;
-    stream.sendHeaders(this.#requestHead(), this.#requestEnded && last < 0);
+    const head = requestHead(this.#call, {
+      traceparent: this.#traceparent,
+      nowMs: this.#clock(),
+      readsResponse: this.#filter !== null,
+    });
+    stream.sendHeaders(head, this.#requestEnded && last < 0);
     for (let i = 0; i <= last && !this.#over; i++) {
       const chunk = chunks[i] as Buffer;
       this.#onSentBytes(stream.sendData(chunk, 0, chunk.length, this.#requestEnded && i === last));
@@ -327,29 +367,6 @@ export class Forwarding implements StreamHandler {
     again.unref();
   }
 
-  /** The request's head for the upstream: hop-by-hop and identity fields are ours to write, the others pass. */
-  #requestHead(): Field[] {
-    const { direction, peer, deadlineAtMs, fields } = this.#call;
-    let count = 0;
-    for (const each of fields) {
-      switch (each.kind) {
-        case FieldKind.SCHEME:
-          gathered[count++] = SCHEMES[direction];
-          break;
-        case FieldKind.TRACEPARENT:
-        case FieldKind.GRPC_TIMEOUT:
-        case FieldKind.HOST:
-          break;
-        default:
-          if (each.name !== 'x-forwarded-client-cert') gathered[count++] = each;
-      }
-    }
-    if (peer.forwardedClientCert !== null) gathered[count++] = peer.forwardedClientCert;
-    gathered[count++] = timeoutField(formatGrpcTimeout(deadlineAtMs - this.#clock()));
-    if (this.#traceparent !== null) gathered[count++] = traceparentField(this.#traceparent);
-    return gathered.slice(0, count);
-  }
-
   /** Keeps request bytes for another try. @returns false when they are not kept */
   #keep(chunk: Buffer, start: number, end: number): boolean {
     if (end === start) return true;
@@ -385,8 +402,8 @@ export class Forwarding implements StreamHandler {
     this.#target.release();
     this.#leave(ErrorCode.CANCEL);
     const next = this.#owner.reroute(reason);
-    if ('kind' in next) {
-      this.#over = true;
+    if (isRefusal(next)) {
+      this.#close();
       this.#owner.onFailed(otherwise ?? next);
       return;
     }
@@ -394,9 +411,14 @@ export class Forwarding implements StreamHandler {
     this.start();
   }
 
-  /** Passes on the response's last header block. */
-  #finish(fields: readonly Field[], trailersOnly: boolean): void {
-    this.#over = true;
+  /** Passes on the response's last header block, and before it what a filter has held back. */
+  #finish(trailers: readonly Field[], trailersOnly: boolean): void {
+    const fields = this.#endGate() ?? this.#filter?.fields(trailers) ?? trailers;
+    if (isRefusal(fields)) {
+      this.#refuse(fields);
+      return;
+    }
+    this.#close();
     this.#commit();
     const status = grpcStatusIn(fields);
     const cause = isOfPolicy(fields) ? null : failureCauseOf(status);
@@ -409,13 +431,25 @@ export class Forwarding implements StreamHandler {
     this.#owner.onAnswered(status);
   }
 
-  #fail(refusal: Refusal): void {
+  #endGate(): Refusal | null {
+    if (this.#gate === null) return null;
+    return this.#responses.atBoundary ? this.#gate.end() : ENDED_INSIDE_MESSAGE;
+  }
+
+  #close(): void {
     this.#over = true;
+    this.#gate?.clear();
+  }
+
+  #fail(refusal: Refusal): void {
+    this.#close();
     this.#leave(ErrorCode.CANCEL);
     this.#target.release();
     this.#owner.onFailed(refusal);
   }
 }
+
+const ENDED_INSIDE_MESSAGE: Refusal = { kind: 'upstream-malformed', cause: 'it ended inside a message' };
 
 /** A gRPC response has :status 200 and a gRPC content type; anything else is mapped (gRPC, "HTTP to gRPC status"). */
 function checkResponseHead(fields: readonly Field[]): Refusal | null {

@@ -1,4 +1,4 @@
-import type { ContractMethod } from '@gatehouse/contracts';
+import type { ContractMethod, FieldValues } from '@gatehouse/contracts';
 import type { TraceParent } from '@gatehouse/telemetry/trace-context';
 import type { Field, Stream } from '../http2/index.ts';
 import type { VerifiedToken } from '../tokens/index.ts';
@@ -43,8 +43,8 @@ export class Call {
   permit: Permit | null = null;
   admission: Admission | null = null;
   target: Target | null = null;
-  /** The model that the caller asks for, where policy read it. */
-  model: string | null = null;
+  /** What the request says of itself, where something had to read it: of a stream the message that last decided. */
+  requestValues: FieldValues | null = null;
 
   /** Null until observe has begun the call. */
   trace: CallTrace | null = null;
@@ -62,6 +62,11 @@ export class Call {
     this.direction = direction;
     this.stream = stream;
     this.startedAtMs = startedAtMs;
+  }
+
+  /** The model that the caller asks for, where it was read. */
+  get model(): string | null {
+    return this.requestValues?.model ?? null;
   }
 }
 

@@ -7,7 +7,13 @@ function decided(name: string, allowed: boolean): Call {
   const call = new Call('inbound', {} as Stream, 0);
   call.path = `/a.B/${name}`;
   call.identity = 'spiffe://example.org/caller';
-  call.model = 'small-1';
+  call.requestValues = {
+    model: 'small-1',
+    priority: undefined,
+    outputTokensLimit: undefined,
+    outputTokensUsed: undefined,
+    inputTokensUsed: undefined,
+  };
   call.decision = {
     allowed,
     ruleId: allowed ? 'r1' : '',

@@ -2,7 +2,9 @@ import { deflateSync, gzipSync } from 'node:zlib';
 import type { ContractMethod, FieldReader } from '@gatehouse/contracts';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { firstMessageBytes, MessageGate, readMessage } from './message-gate.ts';
+import { ByteBudget } from './byte-budget.ts';
+import type { MessageFilter } from './message-filter.ts';
+import { MessageGate, messageBytes, readMessage } from './message-gate.ts';
 
 function framed(body: Buffer, flag = 0): Buffer {
   const head = Buffer.alloc(5);
@@ -10,6 +12,12 @@ function framed(body: Buffer, flag = 0): Buffer {
   head.writeUInt32BE(body.length, 1);
   return Buffer.concat([head, body]);
 }
+
+const passing: MessageFilter = {
+  fields: (fields) => fields,
+  message: (bytes) => bytes,
+  end: () => Buffer.alloc(0),
+};
 
 test('however the bytes are cut, whole messages come out as they went in, and the rest is held back', () => {
   const body = fc.uint8Array({ maxLength: 50 }).map((bytes) => framed(Buffer.from(bytes)));
@@ -21,28 +29,39 @@ test('however the bytes are cut, whole messages come out as they went in, and th
       (messages, cut, sizes) => {
         const all = Buffer.concat(messages);
         const bytes = all.subarray(0, Math.max(0, all.length - cut));
-        const gate = new MessageGate();
+        const budget = new ByteBudget(1000);
         const out: Buffer[] = [];
+        const gate = new MessageGate(passing, budget, (message) => out.push(Buffer.from(message)));
         let at = 0;
         for (const size of [...sizes, bytes.length]) {
           const end = Math.min(at + size, bytes.length);
-          out.push(...gate.push(bytes, at, end));
+          expect(gate.push(bytes, at, end)).toBeNull();
           at = end;
         }
-        expect(Buffer.concat(out).length + gate.heldBytes).toBe(bytes.length);
+        expect(Buffer.concat(out).length + budget.usedBytes).toBe(bytes.length);
         expect(out).toEqual(messages.slice(0, out.length));
         if (cut === 0) expect(out).toHaveLength(messages.length);
+        gate.clear();
+        expect(budget.usedBytes).toBe(0);
       },
     ),
   );
 });
 
+test('what may not be held together refuses the call', () => {
+  const gate = new MessageGate(passing, new ByteBudget(8), () => {});
+  const message = framed(Buffer.alloc(20));
+  expect(gate.push(message, 0, 8)).toBeNull();
+  expect(gate.push(message, 8, 9)).toMatchObject({ kind: 'overloaded', limit: 'heldBytesMax', max: 8 });
+});
+
 test('a first message counts when all of it is there', () => {
   const message = framed(Buffer.from('hello'));
-  expect(firstMessageBytes(message.subarray(0, 4))).toBeNull();
-  expect(firstMessageBytes(message.subarray(0, -1))).toBeNull();
-  expect(firstMessageBytes(message)).toBe(10);
-  expect(firstMessageBytes(Buffer.concat([message, message]))).toBe(10);
+  const sizeOf = (bytes: Buffer): number | null => messageBytes(bytes, 0, bytes.length);
+  expect(sizeOf(message.subarray(0, 4))).toBeNull();
+  expect(sizeOf(message.subarray(0, -1))).toBeNull();
+  expect(sizeOf(message)).toBe(10);
+  expect(sizeOf(Buffer.concat([message, message]))).toBe(10);
 });
 
 describe('reading a compressed message', () => {

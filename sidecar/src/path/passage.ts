@@ -1,10 +1,12 @@
 import { ErrorCode, type Field, type Stream, type StreamHandler, type StreamReset } from '../http2/index.ts';
 import type { Target } from './6-route.ts';
 import type { Forwarding, ForwardOwner } from './7-forward.ts';
+import type { ByteBudget } from './byte-budget.ts';
 import type { Call } from './call.ts';
 import type { Expiring } from './deadline-wheel.ts';
 import type { GrpcStatus } from './grpc-status.ts';
-import { firstMessageBytes, MessageGate } from './message-gate.ts';
+import type { MessageFilter } from './message-filter.ts';
+import { heldBytesRefusal, MessageGate, messageBytes } from './message-gate.ts';
 import { MessageScanner } from './message-scanner.ts';
 import type { Refusal } from './refusal.ts';
 import type { RequestBuffer } from './request-buffer.ts';
@@ -14,8 +16,6 @@ export interface PassageOwner {
   arrive(passage: Passage, fields: readonly Field[]): void;
   /** The first message is there whole. */
   firstMessage(passage: Passage, framed: Buffer): void;
-  /** A later message of a stream whose messages are all read. @returns why the call may not go on */
-  laterMessage(passage: Passage, framed: Buffer): Refusal | null;
   refuse(passage: Passage, refusal: Refusal): void;
   /** The upstream has answered in full with this status. */
   answered(passage: Passage, status: GrpcStatus): void;
@@ -98,14 +98,13 @@ export class Passage implements StreamHandler, Expiring, ForwardOwner {
     if (this.#wantsFirst && this.#requestEnded) this.#owner.refuse(this, NO_MESSAGE);
   }
 
-  /** From now on every message is shown to the owner before it is sent on. */
-  readEveryMessage(firstBytes: number): void {
-    this.#gate = new MessageGate();
+  /** From now on every message goes through the filter, those that are held first. */
+  filterRequest(filter: MessageFilter, budget: ByteBudget): void {
+    this.#gate = new MessageGate(filter, budget, (bytes) => this.#sendGated(bytes));
     const held = this.request.join();
-    const rest = held.subarray(firstBytes);
-    if (rest.length === 0) return;
-    this.request.cut(firstBytes);
-    this.#pushThroughGate(rest, 0, rest.length);
+    this.request.clear();
+    this.#pushThroughGate(held, 0, held.length);
+    if (this.#requestEnded && !this.#over) this.#endGate();
   }
 
   forwardTo(forwarding: Forwarding): void {
@@ -141,6 +140,7 @@ export class Passage implements StreamHandler, Expiring, ForwardOwner {
   finish(): void {
     this.#over = true;
     this.request.clear();
+    this.#gate?.clear();
     this.#closeWhenSent();
   }
 
@@ -199,6 +199,7 @@ export class Passage implements StreamHandler, Expiring, ForwardOwner {
 
   #onRequestEnd(): void {
     this.#requestEnded = true;
+    if (!this.#endGate()) return;
     if (this.#forwarding !== null) this.#forwarding.sendRequest(NOTHING, 0, 0, true);
     else if (this.#wantsFirst) this.#owner.refuse(this, NO_MESSAGE);
   }
@@ -206,12 +207,7 @@ export class Passage implements StreamHandler, Expiring, ForwardOwner {
   #hold(chunk: Buffer, start: number, end: number): void {
     if (end === start) return;
     if (!this.request.add(chunk, start, end)) {
-      this.#owner.refuse(this, {
-        kind: 'overloaded',
-        limit: 'heldBytesMax',
-        max: this.request.limitBytes,
-        retryDelayMs: 100,
-      });
+      this.#owner.refuse(this, heldBytesRefusal(this.request.limitBytes));
     } else if (this.#wantsFirst) {
       // A first message may be larger than the window; what is held of it is bounded by the method's size limit.
       this.#credit(end - start);
@@ -227,7 +223,7 @@ export class Passage implements StreamHandler, Expiring, ForwardOwner {
   #checkFirst(): void {
     if (this.request.bytes < this.#firstBytesMin) return;
     const held = this.request.join();
-    const size = firstMessageBytes(held);
+    const size = messageBytes(held, 0, held.length);
     if (size === null) {
       // To look again at every byte that comes would take the square of them.
       this.#firstBytesMin =
@@ -247,20 +243,21 @@ export class Passage implements StreamHandler, Expiring, ForwardOwner {
   }
 
   #sendGated(message: Buffer): void {
+    if (this.#over) return;
     if (this.#forwarding !== null) this.#forwarding.sendRequest(message, 0, message.length, false);
     else this.#hold(message, 0, message.length);
   }
 
   #pushThroughGate(chunk: Buffer, start: number, end: number): void {
-    for (const message of (this.#gate as MessageGate).push(chunk, start, end)) {
-      const refusal = this.#owner.laterMessage(this, message);
-      if (refusal !== null) {
-        this.#owner.refuse(this, refusal);
-        return;
-      }
-      this.#sendGated(message);
-      if (this.#over) return;
-    }
+    const refusal = this.#gate?.push(chunk, start, end) ?? null;
+    if (refusal !== null && !this.#over) this.#owner.refuse(this, refusal);
+  }
+
+  /** Sends what the filter has held back. @returns whether the call goes on */
+  #endGate(): boolean {
+    const refusal = this.#gate?.end() ?? null;
+    if (refusal !== null && !this.#over) this.#owner.refuse(this, refusal);
+    return !this.#over;
   }
 
   /** A server that has answered before the request's end says that it wants no more of it (RFC 9113 §8.1). */

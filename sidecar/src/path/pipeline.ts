@@ -16,6 +16,7 @@ import { Call, type Clock, type Direction } from './call.ts';
 import type { ConnectionPeer } from './connection-peer.ts';
 import type { DeadlineWheel } from './deadline-wheel.ts';
 import { GrpcStatus } from './grpc-status.ts';
+import { chainFilters, isRefusal, MessageCheck, type MessageFilter } from './message-filter.ts';
 import { readMessage } from './message-gate.ts';
 import { Passage, type PassageOwner } from './passage.ts';
 import type { Refusal } from './refusal.ts';
@@ -126,22 +127,17 @@ export class Pipeline implements PassageOwner {
       const call = passage.call as Authenticated;
       const values = readMessage(framed, call.method, call.encoding);
       if (isRefusal(values)) return values;
-      call.model = values.model ?? null;
-      const permitted = this.#authorise(call, this.#parts.policy());
-      if (isRefusal(permitted)) return permitted;
-      if (call.method.kind === 'client-streaming' || call.method.kind === 'bidi')
-        passage.readEveryMessage(framed.length);
-      return passage.over ? null : this.#dispatch(passage, permitted);
+      call.requestValues = values;
+      return this.#dispatch(passage, this.#authorise(call, this.#parts.policy()));
     });
   }
 
-  /** A later message that names a model is decided on again; one that names none goes with the first. */
-  laterMessage(passage: Passage, framed: Buffer): Refusal | null {
-    const call = passage.call as Authenticated;
+  /** A later message that asks for another model is decided on again; one that names none goes with the first. */
+  #reauthorise(call: Authenticated, framed: Buffer): Refusal | null {
     const values = readMessage(framed, call.method, call.encoding);
     if (isRefusal(values)) return values;
-    if (values.model === undefined || values.model === call.model) return null;
-    call.model = values.model;
+    if (values.model === undefined || values.model === call.requestValues?.model) return null;
+    call.requestValues = { ...values, outputTokensLimit: call.requestValues?.outputTokensLimit };
     const permitted = this.#authorise(call, this.#parts.policy());
     return isRefusal(permitted) ? permitted : null;
   }
@@ -151,6 +147,11 @@ export class Pipeline implements PassageOwner {
     if (isRefusal(permitted)) return permitted;
     const admitted = this.#parts.admission.admit(permitted);
     if (isRefusal(admitted)) return admitted;
+    const { request, response } = this.#filtersOf(admitted);
+    if (request !== null) {
+      passage.filterRequest(request, this.#parts.held);
+      if (passage.over) return null;
+    }
     const routed = this.#route(admitted);
     if (isRefusal(routed)) return routed;
     passage.forwardTo(
@@ -161,9 +162,24 @@ export class Pipeline implements PassageOwner {
         clock: this.#parts.clock,
         limits: this.#parts.limits,
         backlog: this.#parts.backlog,
+        filter: response,
+        held: this.#parts.held,
       }),
     );
     return null;
+  }
+
+  /** What looks into the call's messages, where something has to. */
+  #filtersOf(call: Admitted): {
+    readonly request: MessageFilter | null;
+    readonly response: MessageFilter | null;
+  } {
+    const { method, requestValues } = call;
+    const sendsMany = method.kind === 'client-streaming' || method.kind === 'bidi';
+    const request: MessageFilter[] = [];
+    if (requestValues !== null && sendsMany)
+      request.push(new MessageCheck((framed) => this.#reauthorise(call, framed)));
+    return { request: chainFilters(request), response: null };
   }
 
   /** A token that is refused decides the call before any rule does. */
@@ -277,10 +293,6 @@ export class Pipeline implements PassageOwner {
 function expectMessages(passage: Passage, { method }: Accepted): void {
   const single = method.kind === 'unary' || method.kind === 'server-streaming';
   passage.expectMessages(method.requestBytesMax, single ? 1 : Number.POSITIVE_INFINITY);
-}
-
-function isRefusal(value: object): value is Refusal {
-  return 'kind' in value;
 }
 
 /** ErrorInfo.metadata of a refusal: what to look for in the policy, the trace and the decision list. */
