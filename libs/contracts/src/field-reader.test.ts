@@ -42,9 +42,14 @@ message Two {
   string second = 2 [(gatehouse.policy.v1.field).role = FIELD_ROLE_MODEL];
   int32 count = 3 [default = 7, (gatehouse.policy.v1.field).role = FIELD_ROLE_OUTPUT_TOKENS_LIMIT];
 }
+message Versioned {
+  string model = 1 [features.field_presence = IMPLICIT, (gatehouse.policy.v1.field).role = FIELD_ROLE_MODEL];
+  string version = 2 [features.field_presence = IMPLICIT, (gatehouse.policy.v1.field).role = FIELD_ROLE_MODEL_VERSION];
+}
 message Empty {}
 service Svc {
   rpc One(Request) returns (Empty) { option (gatehouse.policy.v1.method).permission = "a.b"; }
+  rpc Versions(Versioned) returns (Empty) { option (gatehouse.policy.v1.method).permission = "a.b"; }
   rpc Both(Two) returns (Empty) { option (gatehouse.policy.v1.method).permission = "a.b"; }
 }`;
 
@@ -57,6 +62,7 @@ const generateReader = readerOf(own, '/gatehouse.inference.v1.InferenceService/G
 
 const NOTHING: FieldValues = {
   model: undefined,
+  modelVersion: undefined,
   priority: undefined,
   outputTokensLimit: undefined,
   outputTokensUsed: undefined,
@@ -232,6 +238,28 @@ describe('refuses what cannot be read in one way', () => {
   });
 });
 
+describe('the version of a model', () => {
+  const versioned = readerOf(contract, '/t.Svc/Versions');
+  const readVersioned = (...parts: Part[]) => {
+    const encoded = bytes(...parts);
+    return versioned.read(encoded, 0, encoded.length);
+  };
+
+  test('is read beside the name', () => {
+    expect(versioned.reads('modelVersion')).toBe(true);
+    expect(reader.reads('modelVersion')).toBe(false);
+    expect(readVersioned(text(1, 'a'), text(2, '3'))).toEqual({ ...NOTHING, model: 'a', modelVersion: '3' });
+    expect(readVersioned(text(1, 'a'))).toEqual({ ...NOTHING, model: 'a' });
+  });
+
+  test('may stand in the name as well, and must be the same there', () => {
+    expect(readVersioned(text(1, 'a@3'), text(2, '3'))).toMatchObject({ model: 'a@3', modelVersion: '3' });
+    expect(readVersioned(text(1, 'a@4'), text(2, '3'))).toEqual({
+      malformed: 'the message names two different versions of its model',
+    });
+  });
+});
+
 test('takes the default that a proto declares for a field that is absent, and agrees with itself on one model twice', () => {
   const encoded = bytes(text(1, 'a'), text(2, 'a'));
   expect(twoReader.read(encoded, 0, encoded.length)).toEqual({
@@ -319,6 +347,7 @@ function valuesOf(encoded: Buffer): FieldValues {
   const wide = own(decoded, 'wide');
   return {
     model: decoded.model || undefined,
+    modelVersion: undefined,
     priority: own(decoded, 'priority'),
     outputTokensLimit: known.length > 0 ? Math.max(...known) : undefined,
     outputTokensUsed: wide === undefined ? undefined : Number(wide),

@@ -1,4 +1,4 @@
-import type { FieldStep, MessageSteps, RoleSlots } from './field-steps.ts';
+import type { FieldStep, MessageSteps, ReadRole, RoleSlots } from './field-steps.ts';
 
 /**
  * What a message says of itself to policy. Undefined: not in the message (for a field without presence also: its zero
@@ -6,6 +6,7 @@ import type { FieldStep, MessageSteps, RoleSlots } from './field-steps.ts';
  */
 export interface FieldValues {
   readonly model: string | undefined;
+  readonly modelVersion: string | undefined;
   readonly priority: number | undefined;
   readonly outputTokensLimit: number | undefined;
   readonly outputTokensUsed: number | undefined;
@@ -36,7 +37,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 /**
  * Reads the annotated fields out of one encoded message and skips the rest, as protobuf's own decoders resolve them
  * (protobuf.dev/programming-guides/encoding: the last of a singular field wins, embedded messages merge, the last member
- * of a oneof wins). Where several fields have one role, numbers give the largest and different models are malformed.
+ * of a oneof wins). Where several fields have one role, numbers give the largest and different models or versions are malformed.
  *
  * Stricter than a decoder has to be, so that an application does not read the same bytes in another way: all fields that
  * the contract knows must have their wire type (protobuf.js and protobuf-es read others, C++ and Go pass over them),
@@ -66,7 +67,12 @@ export class FieldReader {
 
   /** Whether the message names the model that is asked for. */
   get readsModel(): boolean {
-    return this.#slots.of.model.length > 0;
+    return this.reads('model');
+  }
+
+  /** Whether the message has a field of this role. */
+  reads(role: ReadRole): boolean {
+    return this.#slots.of[role].length > 0;
   }
 
   /** `start` and `end` bound the message in `buffer`, without gRPC's five bytes of framing. */
@@ -82,22 +88,32 @@ export class FieldReader {
   }
 
   #result(): FieldValues | Malformed {
-    const { of, absent } = this.#slots;
-    let model: string | undefined;
-    for (const slot of of.model) {
-      const value = (this.#values[slot] ?? absent[slot]) as string | undefined;
-      if (value === undefined) continue;
-      if (model !== undefined && model !== value)
-        return { malformed: 'the message names two different models' };
-      model = value;
-    }
+    const { of } = this.#slots;
+    const model = this.#oneText(of.model);
+    const modelVersion = this.#oneText(of.modelVersion);
+    if (model === null) return { malformed: 'the message names two different models' };
+    if (modelVersion === null || contradicts(model, modelVersion))
+      return { malformed: 'the message names two different versions of its model' };
     return {
       model,
+      modelVersion,
       priority: this.#largest(of.priority),
       outputTokensLimit: this.#largest(of.outputTokensLimit),
       outputTokensUsed: this.#largest(of.outputTokensUsed),
       inputTokensUsed: this.#largest(of.inputTokensUsed),
     };
+  }
+
+  /** Null: the slots hold different texts. */
+  #oneText(slots: readonly number[]): string | undefined | null {
+    let text: string | undefined;
+    for (const slot of slots) {
+      const value = (this.#values[slot] ?? this.#slots.absent[slot]) as string | undefined;
+      if (value === undefined) continue;
+      if (text !== undefined && text !== value) return null;
+      text = value;
+    }
+    return text;
   }
 
   #largest(slots: readonly number[]): number | undefined {
@@ -293,4 +309,11 @@ export class FieldReader {
     this.#fault = fault;
     return false;
   }
+}
+
+/** Whether a model named as `name@version` comes with another version beside it. */
+function contradicts(model: string | undefined, version: string | undefined): boolean {
+  if (model === undefined || version === undefined) return false;
+  const at = model.indexOf('@');
+  return at >= 0 && model.slice(at + 1) !== version;
 }

@@ -32,10 +32,20 @@ export type FieldStep =
 /** By field number: every field that the contract knows. */
 export type MessageSteps = ReadonlyMap<number, FieldStep>;
 
-export type ReadRole = 'model' | 'priority' | 'outputTokensLimit' | 'outputTokensUsed' | 'inputTokensUsed';
+export type ReadRole =
+  | 'model'
+  | 'modelVersion'
+  | 'priority'
+  | 'outputTokensLimit'
+  | 'outputTokensUsed'
+  | 'inputTokensUsed';
+
+/** Roles whose fields hold text; those of all others hold whole numbers. */
+const TEXT_ROLES: ReadonlySet<ReadRole> = new Set(['model', 'modelVersion']);
 
 const ROLE_NAMES: ReadonlyMap<FieldRole, ReadRole> = new Map([
   [FieldRole.FIELD_ROLE_MODEL, 'model'],
+  [FieldRole.FIELD_ROLE_MODEL_VERSION, 'modelVersion'],
   [FieldRole.FIELD_ROLE_PRIORITY, 'priority'],
   [FieldRole.FIELD_ROLE_OUTPUT_TOKENS_LIMIT, 'outputTokensLimit'],
   [FieldRole.FIELD_ROLE_OUTPUT_TOKENS_USED, 'outputTokensUsed'],
@@ -63,6 +73,7 @@ const SLOTS_MAX = 256;
 export class RoleSlots {
   readonly of: Readonly<Record<ReadRole, number[]>> = {
     model: [],
+    modelVersion: [],
     priority: [],
     outputTokensLimit: [],
     outputTokensUsed: [],
@@ -83,8 +94,8 @@ export class RoleSlots {
 
 /**
  * Follows a message's singular fields to the annotated ones. Null: there are none. Annotated fields inside repeated
- * fields, maps and messages within themselves have no one value and are passed over, save that a model there is a
- * problem: rules about it could not be kept.
+ * fields, maps and messages within themselves have no one value and are passed over, save that a model or its version there
+ * is a problem: rules about it could not be kept.
  */
 export function compileSteps(
   message: DescMessage,
@@ -207,8 +218,9 @@ class StepCompiler {
     const name = nameOf(field);
     const number = numberKindOf(field);
     const isString = field.fieldKind === 'scalar' && field.scalar === ScalarType.STRING;
-    if (role === 'model' ? !isString : number === undefined) {
-      const expected = role === 'model' ? 'a string' : 'a whole number or an enum';
+    const isText = TEXT_ROLES.has(role);
+    if (isText ? !isString : number === undefined) {
+      const expected = isText ? 'a string' : 'a whole number or an enum';
       this.#problems.add(`${name} has role ${role} and must be ${expected}`);
       return null;
     }
@@ -220,9 +232,10 @@ class StepCompiler {
 
   #refuseModelInside(message: DescMessage, where: string): void {
     for (const field of messagesWithin(message, () => true).flatMap((inner) => inner.fields)) {
-      if (this.#policyOf(field)?.role !== FieldRole.FIELD_ROLE_MODEL) continue;
+      const role = ROLE_NAMES.get(this.#policyOf(field)?.role ?? FieldRole.FIELD_ROLE_UNSPECIFIED);
+      if (role === undefined || !TEXT_ROLES.has(role)) continue;
       this.#problems.add(
-        `${nameOf(field)} has role model inside ${where}, which may come many times; it must have one value`,
+        `${nameOf(field)} has role ${role} inside ${where}, which may come many times; it must have one value`,
       );
     }
   }

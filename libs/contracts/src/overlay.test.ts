@@ -53,7 +53,7 @@ extra: 1
       'o.yaml:3:34: methods.a.B/C.costUnt: unknown key',
       'o.yaml:4:3: methods.a.B: expected `pkg.Service/Method`',
       'o.yaml:6:3: fields.M: expected `pkg.Message.field`',
-      'o.yaml:7:12: fields.a.M.b.role: got "MODL", expected one of MODEL, OUTPUT_TOKENS_LIMIT, OUTPUT_TOKENS_USED, INPUT_TOKENS_USED, PRIORITY, TEXT_DELTA',
+      'o.yaml:7:12: fields.a.M.b.role: got "MODL", expected one of MODEL, OUTPUT_TOKENS_LIMIT, OUTPUT_TOKENS_USED, INPUT_TOKENS_USED, PRIORITY, TEXT_DELTA, TEXT_KEY, MODEL_VERSION',
       'o.yaml:7:24: fields.a.M.b.sensitivity: got "UNSPECIFIED", expected one of METADATA, PROMPT, COMPLETION, EMBEDDING_INPUT, EMBEDDING',
       'o.yaml:8:3: fields.a.M.c: got 5, expected a mapping',
       'o.yaml:9:1: extra: unknown key',
