@@ -9,6 +9,8 @@ function decided(name: string, allowed: boolean): Call {
   call.identity = 'spiffe://example.org/caller';
   call.requestValues = {
     model: 'small-1',
+    modelVersion: undefined,
+    modelVersion: undefined,
     priority: undefined,
     outputTokensLimit: undefined,
     outputTokensUsed: undefined,
@@ -67,6 +69,7 @@ test('holds what was decided about whom, and nothing when nothing was', () => {
     identity: 'spiffe://example.org/caller',
     method: 'a.B/M',
     model: 'small-1',
+    modelVersion: undefined,
     policyVersion: 'v1@abc',
     traceId: '',
   });

@@ -12,6 +12,8 @@ const BUFFER_RETRY_DELAY_MS = 100;
 /** Of a request none of whose fields has a role. */
 const NO_VALUES: FieldValues = {
   model: undefined,
+  modelVersion: undefined,
+  modelVersion: undefined,
   priority: undefined,
   outputTokensLimit: undefined,
   outputTokensUsed: undefined,
