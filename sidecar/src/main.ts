@@ -4,7 +4,8 @@ import { formatProblem } from '@gatehouse/documents';
 import { ListenError } from '@gatehouse/sockets';
 import { createLogger } from '@gatehouse/telemetry/logger';
 import { parseConfig } from './config/parse.ts';
-import { StartFailure, startSidecar } from './sidecar.ts';
+import { startSidecar } from './sidecar.ts';
+import { StartFailure } from './start-failure.ts';
 
 /** Monotonic, and close to the wall clock: what is measured never goes back when the clock is set. */
 const clock = (): number => performance.timeOrigin + performance.now();

@@ -1,32 +1,16 @@
-import { randomBytes } from 'node:crypto';
-import type { Contract } from '@gatehouse/contracts';
-import { type IdentitySource, watchIdentity } from '@gatehouse/identity';
 import type { Logger } from '@gatehouse/telemetry/logger';
-import { createSpanRecorder, type SpanRecorder } from '@gatehouse/telemetry/span-recorder';
-import { createIdSource } from '@gatehouse/telemetry/trace-context';
 import { stringify } from 'yaml';
 import { type AdminServer, serveAdmin } from './admin/admin-server.ts';
 import { type AppHealth, watchAppHealth } from './admin/app-health.ts';
 import { createMetrics } from './admin/metrics.ts';
 import { serveTelemetry, type TelemetryServer } from './admin/telemetry-server.ts';
-import { loadContractFiles } from './config/load-contract-files.ts';
-import { followPolicy, type PolicySource } from './config/policy-source.ts';
 import type { SidecarConfig } from './config/schema.ts';
-import { type ConnectionSettings, defaultSettings } from './http2/index.ts';
-import { Connections } from './listen/connections.ts';
+import { type Foundations, layFoundations } from './foundations.ts';
 import { listenEgress } from './listen/egress-listener.ts';
 import { type InboundListener, listenInbound } from './listen/inbound-listener.ts';
-import { AdmissionControl } from './path/5-admit.ts';
-import { Observer } from './path/8-observe.ts';
-import { ByteBudget } from './path/byte-budget.ts';
-import type { Clock, Direction } from './path/call.ts';
-import { CallMetrics } from './path/call-metrics.ts';
-import { DeadlineWheel } from './path/deadline-wheel.ts';
-import { DecisionLog } from './path/decision-log.ts';
-import { Pipeline } from './path/pipeline.ts';
-import { ResponseBacklog } from './path/response-backlog.ts';
-import { createTokenVerifier, type TokenVerifier } from './tokens/index.ts';
-import { type AppPool, createAppPool, createUpstreams, type Upstreams } from './upstream/index.ts';
+import type { Clock } from './path/call.ts';
+import { makeSide, openAppPool, type Side } from './side.ts';
+import type { AppPool } from './upstream/index.ts';
 
 /** A sidecar that runs. Addresses are real, also where port 0 was asked for. */
 export type Sidecar = {
@@ -36,51 +20,6 @@ export type Sidecar = {
   readonly adminAddress: string;
   /** Not ready → GOAWAY → calls in flight finish → closed, within limits.drainMsMax. Resolves when all is closed. */
   drain(): Promise<void>;
-};
-
-/** Why a sidecar can't start: one sentence a problem. */
-export class StartFailure extends Error {
-  override readonly name = 'StartFailure';
-  readonly problems: readonly string[];
-
-  constructor(problems: readonly string[]) {
-    super(problems.join('\n'));
-    this.problems = problems;
-  }
-}
-
-type Foundations = {
-  readonly config: SidecarConfig;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly contract: Contract;
-  readonly identity: IdentitySource;
-  readonly policy: PolicySource | null;
-  readonly tokens: TokenVerifier;
-  readonly spans: SpanRecorder;
-  readonly upstreams: Upstreams;
-  readonly decisions: DecisionLog;
-  readonly deadlines: DeadlineWheel;
-  readonly held: ByteBudget;
-  readonly backlog: ResponseBacklog;
-};
-
-/** A connection that many callers share has a wide window, and a stream no more than a response or two. */
-const UPSTREAM_SETTINGS: ConnectionSettings = {
-  ...defaultSettings,
-  connectionWindowBytes: 16 * 1024 * 1024,
-  initialStreamWindowBytes: 128 * 1024,
-};
-/** A write that does not finish for as long has no reader at all. */
-const WRITE_MS_MAX = 60_000;
-
-/** One direction: its listener's connections, the path they lead to, and what is counted of it. */
-type Side = {
-  readonly direction: Direction;
-  readonly connections: Connections;
-  readonly pipeline: Pipeline;
-  readonly metrics: CallMetrics;
-  readonly admission: AdmissionControl;
 };
 
 /**
@@ -137,140 +76,6 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
       await stop({ base, app, health, admin, telemetry });
     },
   };
-}
-
-async function layFoundations(config: SidecarConfig, clock: Clock, logger: Logger): Promise<Foundations> {
-  const [loaded, watched] = await Promise.all([
-    loadContractFiles({
-      descriptorSetFile: config.contract.descriptorSetFile,
-      overlayFiles: config.contract.overlayFiles,
-    }),
-    watchIdentity({
-      ...config.identity,
-      clock,
-      onChange: (next) =>
-        logger.info(
-          { identity: next.spiffeId, expires: new Date(next.notAfterMs).toISOString() },
-          'identity renewed',
-        ),
-      onError: (problem) => logger.error({ ...problem }, 'new identity refused, the last good one stays'),
-    }),
-  ]);
-  const problems = [
-    ...('problems' in loaded ? loaded.problems : []),
-    ...('problem' in watched
-      ? [`${config.identity.certificateFile}: ${watched.problem.code}: ${watched.problem.detail}`]
-      : []),
-  ];
-  if ('problems' in loaded || 'problem' in watched) throw new StartFailure(problems);
-  const { contract } = loaded;
-  const policy =
-    config.policyFile === undefined ? null : await loadPolicy(config.policyFile, contract, clock, logger);
-  return {
-    config,
-    clock,
-    logger,
-    contract,
-    identity: watched.source,
-    policy,
-    tokens: createTokenVerifier({
-      issuers: () => policy?.current().document.jwtIssuers ?? [],
-      clock,
-      onKeys: (issuer, outcome) => logger.info({ issuer, ...outcome }, 'token keys looked up'),
-    }),
-    spans: await createSpanRecorder({
-      serviceName: `${config.name}-sidecar`,
-      otlpEndpoint: config.telemetry.otlpEndpoint,
-      onExportFailure: (error) => logger.warn({ error: error.message }, 'spans could not be exported'),
-    }),
-    upstreams: createUpstreams(config.upstreams, {
-      identity: watched.source,
-      settings: { ...UPSTREAM_SETTINGS, ...patienceOf(config) },
-      clock,
-      random: Math.random,
-      onBreakerChange: (upstream, endpoint, change) =>
-        logger.warn({ upstream, endpoint, ...change }, 'circuit changed'),
-    }),
-    decisions: new DecisionLog(config.limits.decisionsKeptMax, randomBytes(5).toString('hex')),
-    deadlines: new DeadlineWheel(clock),
-    held: new ByteBudget(config.limits.heldBytesMax),
-    backlog: new ResponseBacklog(config.limits.unreadBytesMax),
-  };
-}
-
-/** How long peers of the network may be silent or slow. */
-function patienceOf({ limits }: SidecarConfig): Partial<ConnectionSettings> {
-  return {
-    keepaliveIntervalMs: limits.keepaliveMs,
-    keepaliveTimeoutMs: limits.keepaliveAnswerMsMax,
-    streamStallTimeoutMs: limits.slowReaderMsMax,
-    writeTimeoutMs: Math.min(WRITE_MS_MAX, limits.slowReaderMsMax),
-  };
-}
-
-async function loadPolicy(
-  file: string,
-  contract: Contract,
-  clock: Clock,
-  logger: Logger,
-): Promise<PolicySource> {
-  const followed = await followPolicy(file, contract, {
-    clock,
-    onLoaded: (policy) => logger.info({ policyVersion: policy.version }, 'policy loaded'),
-    onRefused: (problems) => logger.error({ problems }, 'new policy refused, the last good one stays'),
-  });
-  if ('problems' in followed) throw new StartFailure(followed.problems);
-  return followed.source;
-}
-
-function openAppPool(address: string, { config, clock }: Foundations): AppPool {
-  return createAppPool({
-    address,
-    connectionsMax: config.limits.appConnectionsMax,
-    settings: UPSTREAM_SETTINGS,
-    clock,
-    random: Math.random,
-  });
-}
-
-function makeSide(direction: Direction, base: Foundations, app: AppPool | null): Side {
-  const { config, clock, logger, contract, policy } = base;
-  const metrics = new CallMetrics(direction);
-  const admission = new AdmissionControl(config.limits);
-  const observer = new Observer({
-    clock,
-    ids: createIdSource(),
-    sampleRatio: config.telemetry.sampleRatio,
-    spans: base.spans,
-    metrics,
-    decisions: base.decisions,
-    logger,
-  });
-  const pipeline = new Pipeline({
-    direction,
-    contract,
-    clock,
-    policy: direction === 'inbound' && policy !== null ? () => policy.current() : () => null,
-    tokens: base.tokens,
-    admission,
-    app,
-    upstreams: base.upstreams,
-    observer,
-    deadlines: base.deadlines,
-    held: base.held,
-    backlog: base.backlog,
-    limits: config.limits,
-    onBug: (error) => logger.error({ err: error }, 'a stage threw'),
-  });
-  const settings: ConnectionSettings = {
-    ...defaultSettings,
-    ...patienceOf(config),
-    maxConcurrentStreams: config.limits.streamsPerConnectionMax,
-  };
-  const connections = new Connections(pipeline, settings, ({ cause, ...close }) =>
-    logger.info({ direction, ...close, err: cause }, 'connection closed with an error'),
-  );
-  return { direction, connections, pipeline, metrics, admission };
 }
 
 async function notReadyBecause(

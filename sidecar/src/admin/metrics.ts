@@ -1,9 +1,10 @@
 import type { SpanRecorder } from '@gatehouse/telemetry/span-recorder';
-import { Counter, Gauge, type Metric, Registry } from 'prom-client';
+import { type Metric, Registry } from 'prom-client';
 import type { ListenerCounts } from '../listen/connections.ts';
 import type { Direction } from '../path/call.ts';
 import { type CallMetrics, DURATION_BUCKETS } from '../path/call-metrics.ts';
 import type { UpstreamView } from '../upstream/index.ts';
+import { counter, gauge } from './metric-families.ts';
 
 /** What the metrics are read from when they are asked for. Nothing is computed on the request path. */
 export type MetricSources = {
@@ -231,30 +232,6 @@ function registerState(registry: Registry, sources: MetricSources): void {
     { name: 'process_resident_memory_bytes', help: 'Resident memory.', labelNames: [] },
     (metric) => metric.set(process.memoryUsage.rss()),
   );
-}
-
-type Named = { readonly name: string; readonly help: string; readonly labelNames: readonly string[] };
-
-function counter(registry: Registry, named: Named, fill: (metric: Counter) => void): void {
-  const metric: Counter = new Counter({
-    ...named,
-    registers: [registry],
-    collect: () => {
-      metric.reset();
-      fill(metric);
-    },
-  });
-}
-
-function gauge(registry: Registry, named: Named, fill: (metric: Gauge) => void): void {
-  const metric: Gauge = new Gauge({
-    ...named,
-    registers: [registry],
-    collect: () => {
-      metric.reset();
-      fill(metric);
-    },
-  });
 }
 
 /** A histogram in prom-client's output form over counts that are kept elsewhere; its own takes 1 µs an observation. */

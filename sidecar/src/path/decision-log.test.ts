@@ -10,7 +10,6 @@ function decided(name: string, allowed: boolean): Call {
   call.requestValues = {
     model: 'small-1',
     modelVersion: undefined,
-    modelVersion: undefined,
     priority: undefined,
     outputTokensLimit: undefined,
     outputTokensUsed: undefined,

@@ -13,7 +13,6 @@ const BUFFER_RETRY_DELAY_MS = 100;
 const NO_VALUES: FieldValues = {
   model: undefined,
   modelVersion: undefined,
-  modelVersion: undefined,
   priority: undefined,
   outputTokensLimit: undefined,
   outputTokensUsed: undefined,

@@ -1,0 +1,132 @@
+import { randomBytes } from 'node:crypto';
+import type { Contract } from '@gatehouse/contracts';
+import { type IdentitySource, watchIdentity } from '@gatehouse/identity';
+import type { Logger } from '@gatehouse/telemetry/logger';
+import { createSpanRecorder, type SpanRecorder } from '@gatehouse/telemetry/span-recorder';
+import { loadContractFiles } from './config/load-contract-files.ts';
+import { followPolicy, type PolicySource } from './config/policy-source.ts';
+import type { SidecarConfig } from './config/schema.ts';
+import { type ConnectionSettings, defaultSettings } from './http2/index.ts';
+import { ByteBudget } from './path/byte-budget.ts';
+import type { Clock } from './path/call.ts';
+import { DeadlineWheel } from './path/deadline-wheel.ts';
+import { DecisionLog } from './path/decision-log.ts';
+import { ResponseBacklog } from './path/response-backlog.ts';
+import { StartFailure } from './start-failure.ts';
+import { createTokenVerifier, type TokenVerifier } from './tokens/index.ts';
+import { createUpstreams, type Upstreams } from './upstream/index.ts';
+
+/** What both directions stand on. */
+export type Foundations = {
+  readonly config: SidecarConfig;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly contract: Contract;
+  readonly identity: IdentitySource;
+  readonly policy: PolicySource | null;
+  readonly tokens: TokenVerifier;
+  readonly spans: SpanRecorder;
+  readonly upstreams: Upstreams;
+  readonly decisions: DecisionLog;
+  readonly deadlines: DeadlineWheel;
+  readonly held: ByteBudget;
+  readonly backlog: ResponseBacklog;
+};
+
+/** A connection that many callers share has a wide window, and a stream no more than a response or two. */
+export const UPSTREAM_SETTINGS: ConnectionSettings = {
+  ...defaultSettings,
+  connectionWindowBytes: 16 * 1024 * 1024,
+  initialStreamWindowBytes: 128 * 1024,
+};
+/** A write that does not finish for as long has no reader at all. */
+const WRITE_MS_MAX = 60_000;
+
+/** @throws StartFailure when a file is missing or wrong */
+export async function layFoundations(
+  config: SidecarConfig,
+  clock: Clock,
+  logger: Logger,
+): Promise<Foundations> {
+  const [loaded, watched] = await Promise.all([
+    loadContractFiles({
+      descriptorSetFile: config.contract.descriptorSetFile,
+      overlayFiles: config.contract.overlayFiles,
+    }),
+    watchIdentity({
+      ...config.identity,
+      clock,
+      onChange: (next) =>
+        logger.info(
+          { identity: next.spiffeId, expires: new Date(next.notAfterMs).toISOString() },
+          'identity renewed',
+        ),
+      onError: (problem) => logger.error({ ...problem }, 'new identity refused, the last good one stays'),
+    }),
+  ]);
+  const problems = [
+    ...('problems' in loaded ? loaded.problems : []),
+    ...('problem' in watched
+      ? [`${config.identity.certificateFile}: ${watched.problem.code}: ${watched.problem.detail}`]
+      : []),
+  ];
+  if ('problems' in loaded || 'problem' in watched) throw new StartFailure(problems);
+  const { contract } = loaded;
+  const policy =
+    config.policyFile === undefined ? null : await loadPolicy(config.policyFile, contract, clock, logger);
+  return {
+    config,
+    clock,
+    logger,
+    contract,
+    identity: watched.source,
+    policy,
+    tokens: createTokenVerifier({
+      issuers: () => policy?.current().document.jwtIssuers ?? [],
+      clock,
+      onKeys: (issuer, outcome) => logger.info({ issuer, ...outcome }, 'token keys looked up'),
+    }),
+    spans: await createSpanRecorder({
+      serviceName: `${config.name}-sidecar`,
+      otlpEndpoint: config.telemetry.otlpEndpoint,
+      onExportFailure: (error) => logger.warn({ error: error.message }, 'spans could not be exported'),
+    }),
+    upstreams: createUpstreams(config.upstreams, {
+      identity: watched.source,
+      settings: { ...UPSTREAM_SETTINGS, ...patienceOf(config) },
+      clock,
+      random: Math.random,
+      onBreakerChange: (upstream, endpoint, change) =>
+        logger.warn({ upstream, endpoint, ...change }, 'circuit changed'),
+    }),
+    decisions: new DecisionLog(config.limits.decisionsKeptMax, randomBytes(5).toString('hex')),
+    deadlines: new DeadlineWheel(clock),
+    held: new ByteBudget(config.limits.heldBytesMax),
+    backlog: new ResponseBacklog(config.limits.unreadBytesMax),
+  };
+}
+
+/** How long peers of the network may be silent or slow. */
+export function patienceOf({ limits }: SidecarConfig): Partial<ConnectionSettings> {
+  return {
+    keepaliveIntervalMs: limits.keepaliveMs,
+    keepaliveTimeoutMs: limits.keepaliveAnswerMsMax,
+    streamStallTimeoutMs: limits.slowReaderMsMax,
+    writeTimeoutMs: Math.min(WRITE_MS_MAX, limits.slowReaderMsMax),
+  };
+}
+
+async function loadPolicy(
+  file: string,
+  contract: Contract,
+  clock: Clock,
+  logger: Logger,
+): Promise<PolicySource> {
+  const followed = await followPolicy(file, contract, {
+    clock,
+    onLoaded: (policy) => logger.info({ policyVersion: policy.version }, 'policy loaded'),
+    onRefused: (problems) => logger.error({ problems }, 'new policy refused, the last good one stays'),
+  });
+  if ('problems' in followed) throw new StartFailure(followed.problems);
+  return followed.source;
+}
