@@ -42,7 +42,10 @@ export function routeEgress(call: Admitted, upstreams: Upstreams): Routed | Refu
   if (upstream === undefined) return { kind: 'unknown-upstream' };
   call.upstream = upstream.name;
   const picked = upstream.pick(call.endpoint === '' ? undefined : call.endpoint);
-  if ('retryDelayMs' in picked) return { kind: 'circuit-open', retryDelayMs: picked.retryDelayMs };
+  if ('retryDelayMs' in picked) {
+    const kind = picked.because === 'NONE_KNOWN' ? 'no-endpoints' : 'circuit-open';
+    return { kind, retryDelayMs: picked.retryDelayMs };
+  }
   if (call.endpoint === '') upstream.retryBudget.deposit();
   call.endpoint = picked.endpoint.address;
   if (call.trace?.recorded) call.breakerState = picked.endpoint.view().breaker.state;

@@ -120,6 +120,7 @@ type Failure = Extract<
   {
     kind:
       | 'circuit-open'
+      | 'no-endpoints'
       | 'upstream-unreachable'
       | 'upstream-reset'
       | 'upstream-malformed'
@@ -141,6 +142,13 @@ function failureOf(call: Call, refusal: Failure): RefusalStatus {
         GrpcStatus.UNAVAILABLE,
         'CIRCUIT_OPEN',
         `Every endpoint of upstream ${call.upstream} has failed lately and is not called for now.`,
+        refusal.retryDelayMs,
+      );
+    case 'no-endpoints':
+      return retryable(
+        GrpcStatus.UNAVAILABLE,
+        'NO_ENDPOINTS',
+        `Upstream ${call.upstream} has no endpoint that is ready at the moment.`,
         refusal.retryDelayMs,
       );
     case 'upstream-unreachable':

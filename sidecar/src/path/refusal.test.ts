@@ -55,6 +55,7 @@ const EXAMPLES: {
   ],
   'unknown-upstream': [{ kind: 'unknown-upstream' }, 'PERMISSION_DENIED', 'UNKNOWN_UPSTREAM'],
   'circuit-open': [{ kind: 'circuit-open', retryDelayMs: 1_500 }, 'UNAVAILABLE', 'CIRCUIT_OPEN'],
+  'no-endpoints': [{ kind: 'no-endpoints', retryDelayMs: 1_000 }, 'UNAVAILABLE', 'NO_ENDPOINTS'],
   'upstream-unreachable': [
     { kind: 'upstream-unreachable', cause: LONG },
     'UNAVAILABLE',

@@ -24,6 +24,7 @@ export type Refusal =
     }
   | { readonly kind: 'unknown-upstream' }
   | { readonly kind: 'circuit-open'; readonly retryDelayMs: number }
+  | { readonly kind: 'no-endpoints'; readonly retryDelayMs: number }
   | { readonly kind: 'upstream-unreachable'; readonly cause: string }
   | { readonly kind: 'upstream-reset'; readonly status: GrpcStatus; readonly cause: string }
   | { readonly kind: 'upstream-malformed'; readonly cause: string }

@@ -35,6 +35,8 @@ export class Endpoint {
   readonly load = new LoadEstimate();
   /** @internal */
   readonly clock: () => number;
+  private onUnused: (() => void) | null = null;
+  private drained: Promise<void> | null = null;
 
   constructor(parts: EndpointParts) {
     this.address = parts.address;
@@ -75,9 +77,35 @@ export class Endpoint {
     };
   }
 
+  /** Calls back once no call is in progress here, unless it is asked to stay before that. */
+  retire(onUnused: () => void): void {
+    this.onUnused = onUnused;
+    this.checkUnused();
+  }
+
+  stay(): void {
+    this.onUnused = null;
+  }
+
+  /** Takes no new calls; resolves when every connection has ended. May be asked for again. */
+  drain(): Promise<void> {
+    this.drained ??= this.pool.drain();
+    return this.drained;
+  }
+
   close(): void {
     this.breaker.close();
     this.pool.close();
+  }
+
+  /** @internal */
+  checkUnused(): void {
+    if (this.onUnused === null || this.load.callsActive > 0) {
+      return;
+    }
+    const { onUnused } = this;
+    this.onUnused = null;
+    onUnused();
   }
 
   private attempt(permit: Permit | null): Attempt | null {
@@ -142,5 +170,6 @@ export class Attempt {
     this.released = true;
     this.settle('neutral');
     this.endpoint.load.end();
+    this.endpoint.checkUnused();
   }
 }

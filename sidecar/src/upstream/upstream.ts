@@ -10,8 +10,7 @@ export type UpstreamParts = {
   readonly name: string;
   /** The SPIFFE ID that its endpoints must show. */
   readonly identity: string;
-  /** At least one. */
-  readonly endpoints: readonly Endpoint[];
+  readonly openEndpoint: (address: string) => Endpoint;
   readonly retryBudget: RetryBudget;
   /** Milliseconds since the epoch, never going back. */
   readonly clock: () => number;
@@ -24,18 +23,28 @@ export type UpstreamView = {
   readonly identity: string;
   /** Retries that could be made at once. */
   readonly retriesAvailable: number;
+  /** Those that get new calls. */
   readonly endpoints: readonly EndpointView[];
+  /** Those that have left, and still have calls. */
+  readonly endpointsLeaving: number;
 };
 
 /** No endpoint takes the call; one may in `retryDelayMs` milliseconds. */
-export type NoEndpoint = { readonly retryDelayMs: number };
+export type NoEndpoint = { readonly retryDelayMs: number; readonly because: 'ALL_OPEN' | 'NONE_KNOWN' };
+
+/** What a call without a single known endpoint may wait before the next try. */
+const NONE_KNOWN_RETRY_MS = 1_000;
 
 /** A service under its name, and the endpoints that serve it. */
 export class Upstream {
   readonly name: string;
   readonly retryBudget: RetryBudget;
-  readonly endpoints: readonly Endpoint[];
   private readonly parts: UpstreamParts;
+  private present: readonly Endpoint[] = [];
+  /** No longer present, with calls in progress; may come back. */
+  private readonly leaving = new Map<string, Endpoint>();
+  /** Without calls, closing their connections. */
+  private readonly ending = new Set<Endpoint>();
   /** When all breakers were first seen open; null while one admits calls. */
   private panicSinceMs: number | null = null;
 
@@ -43,7 +52,33 @@ export class Upstream {
     this.parts = parts;
     this.name = parts.name;
     this.retryBudget = parts.retryBudget;
-    this.endpoints = parts.endpoints;
+  }
+
+  /** Those that get new calls. */
+  get endpoints(): readonly Endpoint[] {
+    return this.present;
+  }
+
+  /** Those with anything to look after: present ones, and ones that have left and have not ended. */
+  get all(): readonly Endpoint[] {
+    return [...this.present, ...this.leaving.values(), ...this.ending];
+  }
+
+  /**
+   * Makes these addresses the present ones. One that stays keeps its connections and its breaker; one that is new is dialled
+   * when a call asks; one that has gone gets no new call, and ends with the last call that it has.
+   */
+  setEndpoints(addresses: readonly string[]): void {
+    const wanted = new Set(addresses);
+    const before = new Map(this.present.map((endpoint) => [endpoint.address, endpoint]));
+    this.present = [...wanted].map(
+      (address) => before.get(address) ?? this.comeBack(address) ?? this.parts.openEndpoint(address),
+    );
+    for (const endpoint of before.values()) {
+      if (!wanted.has(endpoint.address)) {
+        this.leave(endpoint);
+      }
+    }
   }
 
   /**
@@ -72,19 +107,44 @@ export class Upstream {
       identity: this.parts.identity,
       retriesAvailable: this.retryBudget.available,
       endpoints: this.endpoints.map((endpoint) => endpoint.view()),
+      endpointsLeaving: this.leaving.size,
     };
   }
 
+  private leave(endpoint: Endpoint): void {
+    this.leaving.set(endpoint.address, endpoint);
+    endpoint.retire(() => {
+      this.leaving.delete(endpoint.address);
+      this.ending.add(endpoint);
+      void endpoint.drain().then(() => {
+        endpoint.close();
+        this.ending.delete(endpoint);
+      });
+    });
+  }
+
+  private comeBack(address: string): Endpoint | undefined {
+    const endpoint = this.leaving.get(address);
+    this.leaving.delete(address);
+    endpoint?.stay();
+    return endpoint;
+  }
+
   private panic(nowMs: number): Attempt | NoEndpoint {
-    const nearest = this.endpoints.reduce((best, endpoint) =>
-      endpoint.breaker.nextProbeInMs < best.breaker.nextProbeInMs ? endpoint : best,
+    const [first, ...others] = this.endpoints;
+    if (first === undefined) {
+      return { retryDelayMs: NONE_KNOWN_RETRY_MS, because: 'NONE_KNOWN' };
+    }
+    const nearest = others.reduce(
+      (best, endpoint) => (endpoint.breaker.nextProbeInMs < best.breaker.nextProbeInMs ? endpoint : best),
+      first,
     );
     const retryDelayMs = Math.max(1, Math.ceil(nearest.breaker.nextProbeInMs));
     this.panicSinceMs ??= nowMs;
     if (nowMs - this.panicSinceMs < PANIC_MS) {
-      return { retryDelayMs };
+      return { retryDelayMs, because: 'ALL_OPEN' };
     }
     this.panicSinceMs = nowMs;
-    return nearest.beginInPanic() ?? { retryDelayMs };
+    return nearest.beginInPanic() ?? { retryDelayMs, because: 'ALL_OPEN' };
   }
 }

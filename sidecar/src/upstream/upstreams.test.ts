@@ -57,7 +57,7 @@ describe('an upstream', () => {
       await callTo(upstreams);
     }
     expect(changes).toEqual([expect.objectContaining({ state: 'open', openedBy: 'connect' })]);
-    expect(upstreams.get('inference')?.pick()).toEqual({ retryDelayMs: 5_000 });
+    expect(upstreams.get('inference')?.pick()).toEqual({ retryDelayMs: 5_000, because: 'ALL_OPEN' });
     const serving = await peer({ address: dead.address });
     serving.answerAll();
     now.ms += 2_500;

@@ -18,7 +18,7 @@ export type UpstreamConfig = {
   readonly name: string;
   /** The SPIFFE ID that every endpoint must show. */
   readonly identity: string;
-  /** `host:port` or `unix:/path`, at least one. */
+  /** `host:port` or `unix:/path`: those known at the start. */
   readonly endpoints: readonly string[];
 };
 
@@ -38,6 +38,8 @@ export type UpstreamsParts = {
 export type Upstreams = {
   /** Exactly by name; undefined for an authority that nobody configured. */
   get(authority: string): Upstream | undefined;
+  /** Makes these addresses the present endpoints of the upstream of this name; see {@link Upstream.setEndpoints}. */
+  setEndpoints(name: string, addresses: readonly string[]): void;
   views(): UpstreamView[];
   /** Takes no new calls; resolves when every connection has ended. */
   drain(): Promise<void>;
@@ -50,11 +52,12 @@ const MAINTENANCE_MS = 5_000;
 
 export function createUpstreams(configs: readonly UpstreamConfig[], parts: UpstreamsParts): Upstreams {
   const upstreams = new Map(configs.map((config) => [config.name, openUpstream(config, parts)]));
-  const endpoints = [...upstreams.values()].flatMap((upstream) => upstream.endpoints);
+  const all = () => [...upstreams.values()].flatMap((upstream) => upstream.all);
+  let closed = false;
   const maintain = (): void => {
     const { bundle, generation } = parts.identity.current();
     const trusts = (peer: PeerIdentity): boolean => isStillTrusted(peer, bundle, parts.clock());
-    for (const { pool } of endpoints) {
+    for (const { pool } of all()) {
       pool.maintain({ generation, trusts });
     }
   };
@@ -63,14 +66,21 @@ export function createUpstreams(configs: readonly UpstreamConfig[], parts: Upstr
   maintenance.unref();
   return {
     get: (authority) => upstreams.get(authority),
+    setEndpoints: (name, addresses) => {
+      if (!closed) {
+        upstreams.get(name)?.setEndpoints(addresses);
+      }
+    },
     views: () => [...upstreams.values()].map((upstream) => upstream.view()),
     drain: async () => {
-      await Promise.all(endpoints.map(({ pool }) => pool.drain()));
+      closed = true;
+      await Promise.all(all().map((endpoint) => endpoint.drain()));
     },
     close: () => {
+      closed = true;
       unsubscribe();
       clearInterval(maintenance);
-      for (const endpoint of endpoints) {
+      for (const endpoint of all()) {
         endpoint.close();
       }
     },
@@ -80,14 +90,16 @@ export function createUpstreams(configs: readonly UpstreamConfig[], parts: Upstr
 function openUpstream({ name, identity, endpoints }: UpstreamConfig, parts: UpstreamsParts): Upstream {
   const { clock, random } = parts;
   const retryBudget = new RetryBudget({ ...defaultRetryBudgetOptions, ...parts.retryBudget }, clock);
-  return new Upstream({
+  const upstream = new Upstream({
     name,
     identity,
     clock,
     random,
     retryBudget,
-    endpoints: endpoints.map((address) => openEndpoint(address, { name, identity }, parts)),
+    openEndpoint: (address) => openEndpoint(address, { name, identity }, parts),
   });
+  upstream.setEndpoints(endpoints);
+  return upstream;
 }
 
 function openEndpoint(
