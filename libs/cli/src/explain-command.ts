@@ -65,6 +65,8 @@ async function askSidecar(
         model: asked.model ?? '',
         tokenIssuer: '',
         tokenClaims: {},
+        tokenClaimsJson: '',
+        decisionId: '',
       },
       { deadline: new Date(context.clock() + ADMIN_MS_MAX), signal: context.signal },
     );
@@ -86,7 +88,12 @@ async function askDocument(policyFile: string, asked: Question): Promise<Explain
     ruleId: decision.ruleId ?? '',
     reason: decision.allowed ? '' : decision.reason,
     policyVersion: policy.version,
-    rules: [...rules],
+    rules: rules.map((rule) => ({ ...rule, effect: '', shadow: false, owner: '', labels: {}, byFailure: false })),
+    limits: [],
+    protections: [],
+    identity,
+    method,
+    model: model ?? '',
   };
 }
 

@@ -91,7 +91,12 @@ function explain(request: ExplainRequest, policy: Policy | null): ExplainRespons
     ruleId: decision.ruleId ?? '',
     reason: decision.allowed ? '' : decision.reason,
     policyVersion: policy.version,
-    rules: rules.map((rule) => ({ ...rule })),
+    rules: rules.map((rule) => ({ ...rule, effect: '', shadow: false, owner: '', labels: {}, byFailure: false })),
+    limits: [],
+    protections: [],
+    identity: request.identity,
+    method: request.method,
+    model: request.model,
   };
 }
 
@@ -123,5 +128,5 @@ function toDuration(ms: number): { seconds: bigint; nanos: number } {
 
 function toRecord(decision: LoggedDecision): DecisionRecord {
   const { timeMs, ...facts } = decision;
-  return { ...facts, time: new Date(timeMs) };
+  return { ...facts, time: new Date(timeMs), ruleOwner: '', ruleLabels: {} };
 }

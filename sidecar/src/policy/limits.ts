@@ -17,6 +17,8 @@ export interface CompiledLimit {
   readonly concurrentCallsMax: number | null;
   readonly tokensPerMinuteMax: number | null;
   readonly tokensPerDayMax: number | null;
+  /** Whether one of the two is set. */
+  readonly countsTokens: boolean;
   /** A call whose bound is larger than what is left begins with that, or is refused. */
   readonly whenShort: 'refuse' | 'shrink';
   readonly store: 'memory' | 'shared';
@@ -27,6 +29,7 @@ const BURST_DEFAULT = 1;
 const CLAIM = 'claim:';
 
 export function compileLimit(limit: Limit, contract: Contract): CompiledLimit {
+  const { tokensPerMinute, tokensPerDay } = limit;
   return {
     id: limit.id,
     match: new CompiledMatch(limit.match, contract),
@@ -35,19 +38,26 @@ export function compileLimit(limit: Limit, contract: Contract): CompiledLimit {
       ? { perSecond: limit.requests.perSecond, burst: limit.requests.burst ?? BURST_DEFAULT }
       : null,
     concurrentCallsMax: limit.concurrentCalls ?? null,
-    tokensPerMinuteMax: limit.tokensPerMinute === undefined ? null : Number(limit.tokensPerMinute),
-    tokensPerDayMax: limit.tokensPerDay === undefined ? null : Number(limit.tokensPerDay),
+    tokensPerMinuteMax: tokensPerMinute === undefined ? null : Number(tokensPerMinute),
+    tokensPerDayMax: tokensPerDay === undefined ? null : Number(tokensPerDay),
+    countsTokens: tokensPerMinute !== undefined || tokensPerDay !== undefined,
     whenShort: limit.whenShort === WhenShort.WHEN_SHORT_SHRINK ? 'shrink' : 'refuse',
     store: limit.store === LimitStore.LIMIT_STORE_SHARED ? 'shared' : 'memory',
     onStoreFailure: limit.onStoreFailure === StoreFailure.STORE_FAILURE_LOCAL ? 'local' : 'refuse',
   };
 }
 
+/** Whether the model decides if the limit concerns a call, or which account it has. */
+export function limitsModel(limit: CompiledLimit): boolean {
+  return limit.match.models !== null || limit.per.some(({ kind }) => kind === 'model');
+}
+
 /** Whether the request has to be read, or a token verified, before the limit can be counted. */
 export function limitNeeds(limit: CompiledLimit): { readonly request: boolean; readonly token: boolean } {
-  const countsTokens = limit.tokensPerMinuteMax !== null || limit.tokensPerDayMax !== null;
-  const byModel = limit.match.models !== null || limit.per.some(({ kind }) => kind === 'model');
-  return { request: countsTokens || byModel, token: limit.per.some(({ kind }) => kind === 'claim') };
+  return {
+    request: limit.countsTokens || limitsModel(limit),
+    token: limit.per.some(({ kind }) => kind === 'claim'),
+  };
 }
 
 function toKey(part: string): LimitKey {

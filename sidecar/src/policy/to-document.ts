@@ -33,6 +33,7 @@ export function toDocument(input: PolicyInput): PolicyDocument {
     jwtIssuers: (input.jwtIssuers ?? []).map(toIssuer),
     rules: input.rules.map(toRule),
     includes: [],
+    contractDigest: '',
     limits: (input.limits ?? []).map(toLimit),
     detectors: (input.detectors ?? []).map(toDetector),
     protections: (input.protections ?? []).map(toProtection),
@@ -50,6 +51,7 @@ function toIssuer(input: Entry<'jwtIssuers'>): JwtIssuer {
         : { $case: 'jwksUrl', value: jwksUrl },
     clockSkewSeconds: input.clockSkewSeconds ?? CLOCK_SKEW_SECONDS_DEFAULT,
     binding: valueOf(TokenBinding, 'TOKEN_BINDING_', binding),
+    claims: {},
   };
 }
 

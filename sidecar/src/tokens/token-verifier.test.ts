@@ -57,6 +57,7 @@ function issuer(changes: Partial<JwtIssuer> = {}): JwtIssuer {
     jwks: { $case: 'jwksFile', value: join(folder, 'keys.json') },
     clockSkewSeconds: 30,
     binding: TokenBinding.TOKEN_BINDING_UNSPECIFIED,
+    claims: {},
     ...changes,
   };
 }

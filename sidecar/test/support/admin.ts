@@ -30,7 +30,7 @@ export const listCircuits = (sidecar: Sidecar): Promise<ListCircuitsResponse> =>
 export const explain = (sidecar: Sidecar, request: Partial<ExplainRequest>): Promise<ExplainResponse> =>
   ask(sidecar, (client, reply: Reply<ExplainResponse>) =>
     client.explain(
-      { identity: '', method: '', model: '', tokenIssuer: '', tokenClaims: {}, ...request },
+      { identity: '', method: '', model: '', tokenIssuer: '', tokenClaims: {}, tokenClaimsJson: '', decisionId: '', ...request },
       reply,
     ),
   );
