@@ -6,6 +6,7 @@ import { createSpanRecorder, type SpanRecorder } from '@gatehouse/telemetry/span
 import { loadContractFiles } from './config/load-contract-files.ts';
 import { followPolicy, type PolicySource } from './config/policy-source.ts';
 import type { SidecarConfig } from './config/schema.ts';
+import { type FollowedEndpoints, followEndpoints } from './endpoints/index.ts';
 import { type ConnectionSettings, defaultSettings } from './http2/index.ts';
 import { ByteBudget } from './path/byte-budget.ts';
 import type { Clock } from './path/call.ts';
@@ -27,6 +28,7 @@ export type Foundations = {
   readonly tokens: TokenVerifier;
   readonly spans: SpanRecorder;
   readonly upstreams: Upstreams;
+  readonly endpoints: FollowedEndpoints;
   readonly decisions: DecisionLog;
   readonly deadlines: DeadlineWheel;
   readonly held: ByteBudget;
@@ -74,6 +76,7 @@ export async function layFoundations(
   const { contract } = loaded;
   const policy =
     config.policyFile === undefined ? null : await loadPolicy(config.policyFile, contract, clock, logger);
+  const upstreams = openUpstreams(config, watched.source, clock, logger);
   return {
     config,
     clock,
@@ -91,19 +94,46 @@ export async function layFoundations(
       otlpEndpoint: config.telemetry.otlpEndpoint,
       onExportFailure: (error) => logger.warn({ error: error.message }, 'spans could not be exported'),
     }),
-    upstreams: createUpstreams(config.upstreams, {
-      identity: watched.source,
-      settings: { ...UPSTREAM_SETTINGS, ...patienceOf(config) },
+    upstreams,
+    endpoints: await followEndpoints({
+      config,
       clock,
       random: Math.random,
-      onBreakerChange: (upstream, endpoint, change) =>
-        logger.warn({ upstream, endpoint, ...change }, 'circuit changed'),
+      onEndpoints: (upstream, addresses) => {
+        logger.info({ upstream, endpoints: addresses.length }, 'endpoints changed');
+        upstreams.setEndpoints(upstream, addresses);
+      },
+      onProblem: (upstream, problem) =>
+        problem === ''
+          ? logger.info({ upstream }, 'endpoints are known again')
+          : logger.warn({ upstream, problem }, 'endpoints cannot be looked up, the last good ones stay'),
     }),
     decisions: new DecisionLog(config.limits.decisionsKeptMax, randomBytes(5).toString('hex')),
     deadlines: new DeadlineWheel(clock),
     held: new ByteBudget(config.limits.heldBytesMax),
     backlog: new ResponseBacklog(config.limits.unreadBytesMax),
   };
+}
+
+function openUpstreams(
+  config: SidecarConfig,
+  identity: IdentitySource,
+  clock: Clock,
+  logger: Logger,
+): Upstreams {
+  const listed = config.upstreams.map(({ name, identity, endpoints = [] }) => ({
+    name,
+    identity,
+    endpoints,
+  }));
+  return createUpstreams(listed, {
+    identity,
+    settings: { ...UPSTREAM_SETTINGS, ...patienceOf(config) },
+    clock,
+    random: Math.random,
+    onBreakerChange: (upstream, endpoint, change) =>
+      logger.warn({ upstream, endpoint, ...change }, 'circuit changed'),
+  });
 }
 
 /** How long peers of the network may be silent or slow. */

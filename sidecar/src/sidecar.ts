@@ -101,6 +101,7 @@ function metricsOf(
     callsActive: (direction) =>
       sides.find((side) => side.direction === direction)?.admission.callsActive ?? 0,
     upstreams: () => base.upstreams.views(),
+    endpointSources: () => base.endpoints.views(),
     identityExpiresAtMs: () => base.identity.current().notAfterMs,
     policy: () =>
       base.policy && {
@@ -157,6 +158,7 @@ type Stopping = {
 
 async function stop({ base, app, health, admin, telemetry }: Stopping): Promise<void> {
   app?.close();
+  base.endpoints.close();
   base.upstreams.close();
   health?.close();
   base.identity.close();

@@ -1,9 +1,11 @@
 import type { SpanRecorder } from '@gatehouse/telemetry/span-recorder';
 import { type Metric, Registry } from 'prom-client';
+import type { EndpointSourceView } from '../endpoints/index.ts';
 import type { ListenerCounts } from '../listen/connections.ts';
 import type { Direction } from '../path/call.ts';
 import { type CallMetrics, DURATION_BUCKETS } from '../path/call-metrics.ts';
 import type { UpstreamView } from '../upstream/index.ts';
+import { registerEndpoints } from './endpoint-metrics.ts';
 import { counter, gauge } from './metric-families.ts';
 
 /** What the metrics are read from when they are asked for. Nothing is computed on the request path. */
@@ -16,6 +18,7 @@ export type MetricSources = {
   }[];
   readonly callsActive: (direction: Direction) => number;
   readonly upstreams: () => readonly UpstreamView[];
+  readonly endpointSources: () => readonly EndpointSourceView[];
   readonly identityExpiresAtMs: () => number;
   readonly policy: () => {
     readonly version: string;
@@ -34,6 +37,7 @@ export function createMetrics(sources: MetricSources): Registry {
   registerCalls(registry, sources);
   registerConnections(registry, sources);
   registerCircuits(registry, sources);
+  registerEndpoints(registry, sources);
   registerState(registry, sources);
   return registry;
 }

@@ -42,20 +42,66 @@ const identity = z.strictObject({
   trustDomain: z.string().regex(/^[a-z0-9._-]{1,255}$/, 'expected a trust domain like example.org'),
 });
 
-const upstream = z.strictObject({
-  /** What apps dial as `:authority`. */
-  name: z
-    .string()
-    .regex(
-      /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?$/,
-      'expected a name like inference or inference.prod:443',
-    ),
-  /** The SPIFFE ID that its certificate must show. */
-  identity: spiffeId,
-  endpoints: z
-    .array(address)
-    .min(1, 'expected at least one endpoint')
-    .max(1024, 'expected at most 1024 endpoints'),
+const upstream = z
+  .strictObject({
+    /** What apps dial as `:authority`. */
+    name: z
+      .string()
+      .regex(
+        /^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?$/,
+        'expected a name like inference or inference.prod:443',
+      ),
+    /** The SPIFFE ID that its certificate must show. */
+    identity: spiffeId,
+    /** Where it is, in one of three ways: a list, */
+    endpoints: z
+      .array(address)
+      .min(1, 'expected at least one endpoint')
+      .max(1024, 'expected at most 1024 endpoints')
+      .optional(),
+    /** a name whose every address is an endpoint, as that of a headless Service, asked for again and again, */
+    dns: z
+      .string()
+      .regex(/^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?:[1-9]\d{0,4}$/, {
+        error: 'expected a name and a port like embeddings-pods.prod.svc:8443',
+        abort: true,
+      })
+      .refine(isInRange, `expected a port up to ${PORT_MAX}`)
+      .optional(),
+    /** or a Service of Kubernetes, whose EndpointSlices are watched, with the port of its pods. */
+    service: z
+      .string()
+      .regex(
+        /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\/[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,
+        'expected namespace/name',
+      )
+      .optional(),
+    port: z
+      .union(
+        [z.int().min(1).max(PORT_MAX), z.string().regex(/^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$/)],
+        `expected a port up to ${PORT_MAX}, or the name of a port of the Service`,
+      )
+      .optional(),
+  })
+  .superRefine((given, context) => {
+    const ways = (['endpoints', 'dns', 'service'] as const).filter((key) => given[key] !== undefined);
+    const report = (path: string[], message: string): void =>
+      context.addIssue({ code: 'custom', path, input: undefined, message });
+    if (ways.length !== 1) report([], 'expected one of endpoints, dns and service');
+    if ((given.service === undefined) !== (given.port === undefined))
+      report(['port'], 'expected service and port together');
+  }, ALWAYS);
+
+/** The API server, as a pod with a service account finds it. */
+const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
+const kubernetes = z.strictObject({
+  apiServer: z
+    .url({ protocol: /^https$/, error: 'expected a URL like https://kubernetes.default.svc' })
+    .default('https://kubernetes.default.svc'),
+  /** PEM: its CA. */
+  caFile: file.default(`${SERVICE_ACCOUNT}/ca.crt`),
+  /** Read anew for every request, because it is renewed in place. */
+  tokenFile: file.default(`${SERVICE_ACCOUNT}/token`),
 });
 
 const telemetry = z.strictObject({
@@ -93,6 +139,8 @@ const limits = z.strictObject({
   retryBytesPerCallMax: bounded(0, 16 * MIB, 64 * KIB),
   /** Tries of one call, the first included. */
   attemptsMax: bounded(1, 10, 3),
+  /** How often upstreams with `dns` are looked up. */
+  endpointsRefreshMs: bounded(100, 300_000, 5000),
   /** How long a call waits for a connection to its upstream. */
   connectMsMax: bounded(10, 60_000, 2000),
   /** Connections to the app that callers are spread over. */
@@ -120,6 +168,8 @@ export const sidecarConfigSchema = z
       })
       .optional(),
     upstreams: z.array(upstream).max(1024, 'expected at most 1024 upstreams').default([]),
+    /** For upstreams with `service`. */
+    kubernetes: kubernetes.prefault({}),
     /** The policy document; required with `inbound`. */
     policyFile: file.optional(),
     contract: z
