@@ -18,6 +18,7 @@ import type { Duration } from './gen/google/protobuf/duration.ts';
 import { nearestName } from './nearest-name.ts';
 import { type CostUnit, type MethodOverlay, type Overlay, PERMISSION_PATTERN } from './overlay.ts';
 import { policyOptionsOf } from './policy-options.ts';
+import { type TextPlan, TextPlans, textRoleProblems } from './text-plan.ts';
 
 /** How many messages go each way. */
 export type CallKind = 'unary' | 'client-streaming' | 'server-streaming' | 'bidi';
@@ -42,6 +43,9 @@ export interface ContractMethod {
   /** Null: no field of the request has a role that is read. */
   readonly requestFields: FieldReader | null;
   readonly responseFields: FieldReader | null;
+  /** Where the text in its messages is. */
+  readonly requestText: TextPlan;
+  readonly responseText: TextPlan;
 }
 
 /** A descriptor set with its classification: all that the mesh knows of the services behind it. */
@@ -55,6 +59,8 @@ export interface Contract {
   /** SHA-256 of the descriptor set, in hex. */
   readonly digest: string;
   readonly registry: FileRegistry;
+  /** How to find the text in any message of the descriptor set. */
+  readonly textPlans: TextPlans;
 }
 
 /** For methods whose contract says nothing. */
@@ -99,6 +105,8 @@ export function loadContract(source: {
   ]);
   const fieldPolicies = mergeFieldPolicies(registry, fields, overlays);
   const policyOf = (field: DescField): FieldPolicy | undefined => fieldPolicies.get(fieldName(field));
+  const textPlans = new TextPlans(registry, policyOf);
+  for (const problem of textRoleProblems(fields.values(), policyOf)) problems.add(problem);
   const classified = new Map<string, ContractMethod>();
   const unclassifiedMethods: string[] = [];
   const options = policyOptionsOf(registry);
@@ -123,11 +131,15 @@ export function loadContract(source: {
       idempotent: facts.idempotent ?? idempotency !== MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN,
       requestFields: reader(descriptor.input),
       responseFields: reader(descriptor.output),
+      requestText: textPlans.of(descriptor.input),
+      responseText: textPlans.of(descriptor.output),
     });
   }
   if (problems.size > 0) return { problems: [...problems] };
   const digest = createHash('sha256').update(source.descriptorSet).digest('hex');
-  return { contract: { methods: classified, unclassifiedMethods, fieldPolicies, digest, registry } };
+  return {
+    contract: { methods: classified, unclassifiedMethods, fieldPolicies, digest, registry, textPlans },
+  };
 }
 
 function methodsOf(registry: FileRegistry): Map<string, DescMethod> {

@@ -1,4 +1,11 @@
 import type { FieldStep, MessageSteps, ReadRole, RoleSlots } from './field-steps.ts';
+import {
+  DEPTH_MAX,
+  END_GROUP,
+  LENGTH_DELIMITED,
+  START_GROUP,
+  WireReader,
+} from './wire-reader.ts';
 
 /**
  * What a message says of itself to policy. Undefined: not in the message (for a field without presence also: its zero
@@ -18,18 +25,6 @@ export interface Malformed {
   readonly malformed: string;
 }
 
-/** What protobuf's own decoders allow. */
-const DEPTH_MAX = 100;
-/** Held between messages, so that no message outlives its call here. */
-const NO_BYTES = Buffer.alloc(0);
-const NO_STEPS: MessageSteps = new Map();
-const VARINT = 0;
-const FIXED64 = 1;
-const LENGTH_DELIMITED = 2;
-const START_GROUP = 3;
-const END_GROUP = 4;
-const FIXED32 = 5;
-const FIELD_NUMBER_MAX = 0x1fff_ffff;
 const TWO_POW_32 = 0x1_0000_0000;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -52,12 +47,8 @@ export class FieldReader {
   readonly #slots: RoleSlots;
   /** By slot: what has been read so far in this message. */
   readonly #values: (string | number | undefined)[];
-  #buffer: Buffer = NO_BYTES;
-  #position = 0;
+  readonly #wire = new WireReader();
   #depth = 0;
-  #low = 0;
-  #high = 0;
-  #fault = '';
 
   constructor(root: MessageSteps, slots: RoleSlots) {
     this.#root = root;
@@ -77,14 +68,12 @@ export class FieldReader {
 
   /** `start` and `end` bound the message in `buffer`, without gRPC's five bytes of framing. */
   read(buffer: Buffer, start: number, end: number): FieldValues | Malformed {
-    this.#buffer = buffer;
-    this.#position = start;
+    this.#wire.begin(buffer, start);
     this.#depth = 0;
-    this.#fault = '';
     this.#values.fill(undefined);
     const isWhole = this.#readMessage(this.#root, end, 0);
-    this.#buffer = NO_BYTES;
-    return isWhole ? this.#result() : { malformed: this.#fault };
+    this.#wire.release();
+    return isWhole ? this.#result() : { malformed: this.#wire.fault };
   }
 
   #result(): FieldValues | Malformed {
@@ -127,9 +116,10 @@ export class FieldReader {
 
   /** Reads fields up to `end`, or up to the end tag of group `group` where that is not 0. */
   #readMessage(message: MessageSteps, end: number, group: number): boolean {
-    if (++this.#depth > DEPTH_MAX) return this.#fail(`messages nested more than ${DEPTH_MAX} deep`);
-    while (this.#position < end) {
-      const tag = this.#readTag(end);
+    const wire = this.#wire;
+    if (++this.#depth > DEPTH_MAX) return wire.fail(`messages nested more than ${DEPTH_MAX} deep`);
+    while (wire.position < end) {
+      const tag = wire.readTag(end);
       if (tag < 0) return false;
       const wireType = tag % 8;
       const number = (tag - wireType) / 8;
@@ -139,36 +129,37 @@ export class FieldReader {
       }
       const step = message.get(number);
       if (step === undefined) {
-        if (!this.#skip(number, wireType, end)) return false;
+        if (!wire.skip(number, wireType, end, this.#depth)) return false;
       } else if (wireType === step.wireType) {
         if (!this.#readField(step, number, end)) return false;
       } else if (step.kind === 'list' && wireType === LENGTH_DELIMITED) {
-        if (!this.#passPacked(step, end)) return false;
+        if (!wire.skipPacked(step, end)) return false;
       } else
-        return this.#fail(`${step.name} has wire type ${wireType} where the contract has ${step.wireType}`);
+        return wire.fail(`${step.name} has wire type ${wireType} where the contract has ${step.wireType}`);
     }
     this.#depth--;
-    return group === 0 || this.#fail(`group ${group} has no end`);
+    return group === 0 || wire.fail(`group ${group} has no end`);
   }
 
   #readField(step: FieldStep, number: number, end: number): boolean {
-    if (step.kind === 'list') return this.#skip(number, step.wireType, end);
+    const wire = this.#wire;
+    if (step.kind === 'list') return wire.skip(number, step.wireType, end, this.#depth);
     if (step.kind === 'other') {
-      if (!this.#skip(number, step.wireType, end)) return false;
-      if (step.closedTo !== undefined && !step.closedTo.has(this.#low)) return true;
+      if (!wire.skip(number, step.wireType, end, this.#depth)) return false;
+      if (step.closedTo !== undefined && !step.closedTo.has(wire.low)) return true;
     } else if (step.kind === 'message') {
       if (step.wireType === START_GROUP) {
         if (!this.#readMessage(step.child, end, number)) return false;
       } else {
-        const length = this.#readLength(end);
-        if (length < 0 || !this.#readMessage(step.child, this.#position + length, 0)) return false;
+        const length = wire.readLength(end);
+        if (length < 0 || !this.#readMessage(step.child, wire.position + length, 0)) return false;
       }
     } else if (step.kind === 'string') {
       const text = this.#readString(step.name, end);
       if (text === undefined) return false;
       this.#values[step.slot] = text === '' && !step.hasPresence ? undefined : text;
     } else {
-      if (!this.#readScalar(step.wireType, end)) return false;
+      if (!wire.readScalar(step.wireType, end)) return false;
       const value = this.#number(step.kind);
       // A closed enum keeps a value that it does not know among the unknown fields: nothing changes.
       if (step.closedTo !== undefined && !step.closedTo.has(value)) return true;
@@ -178,94 +169,25 @@ export class FieldReader {
     return true;
   }
 
-  /** Packed numbers have to end where the field ends. */
-  #passPacked(step: FieldStep, end: number): boolean {
-    const length = this.#readLength(end);
-    if (length < 0) return false;
-    this.#position += length;
-    const size = step.wireType === FIXED64 ? 8 : 4;
-    const isWhole =
-      step.wireType === VARINT
-        ? length === 0 || (this.#buffer[this.#position - 1] as number) < 0x80
-        : length % size === 0;
-    return isWhole || this.#fail(`${step.name} ends inside a number`);
-  }
-
-  /** Gives the tag, or -1. */
-  #readTag(end: number): number {
-    if (!this.#readVarint(end)) return -1;
-    const tag = this.#high === 0 ? this.#low >>> 0 : -1;
-    const number = (tag - (tag % 8)) / 8;
-    if (number < 1 || number > FIELD_NUMBER_MAX) {
-      this.#fail('a tag with a field number out of range');
-      return -1;
-    }
-    return tag;
-  }
-
-  /** Gives the length of a delimited field that ends within `end`, or -1. */
-  #readLength(end: number): number {
-    if (!this.#readVarint(end)) return -1;
-    const length = this.#high === 0 ? this.#low >>> 0 : Infinity;
-    if (length > end - this.#position) {
-      this.#fail('a field that is longer than its message');
-      return -1;
-    }
-    return length;
-  }
-
   #readString(name: string, end: number): string | undefined {
-    const length = this.#readLength(end);
+    const wire = this.#wire;
+    const length = wire.readLength(end);
     if (length < 0) return undefined;
-    const start = this.#position;
-    this.#position = start + length;
+    const start = wire.position;
+    wire.position = start + length;
     let isAscii = true;
-    for (let i = start; i < this.#position && isAscii; i++) isAscii = (this.#buffer[i] as number) < 0x80;
-    if (isAscii) return this.#buffer.toString('latin1', start, this.#position);
+    for (let i = start; i < wire.position && isAscii; i++) isAscii = (wire.buffer[i] as number) < 0x80;
+    if (isAscii) return wire.buffer.toString('latin1', start, wire.position);
     try {
-      return utf8.decode(this.#buffer.subarray(start, this.#position));
+      return utf8.decode(wire.buffer.subarray(start, wire.position));
     } catch {
-      this.#fail(`${name} is not valid UTF-8`);
+      wire.fail(`${name} is not valid UTF-8`);
       return undefined;
     }
   }
 
-  /** Leaves the number in #low and #high. */
-  #readScalar(wireType: number, end: number): boolean {
-    if (wireType === VARINT) return this.#readVarint(end);
-    const size = wireType === FIXED64 ? 8 : 4;
-    if (end - this.#position < size) return this.#fail('the message ends inside a number');
-    this.#low = this.#buffer.readInt32LE(this.#position);
-    this.#high = size === 8 ? this.#buffer.readInt32LE(this.#position + 4) : 0;
-    this.#position += size;
-    return true;
-  }
-
-  #readVarint(end: number): boolean {
-    const buffer = this.#buffer;
-    let low = 0;
-    let high = 0;
-    for (let shift = 0; shift < 70; shift += 7) {
-      if (this.#position >= end) return this.#fail('the message ends inside a number');
-      const byte = buffer[this.#position++] as number;
-      const bits = byte & 0x7f;
-      if (shift < 28) low |= bits << shift;
-      else if (shift === 28) {
-        low |= bits << 28;
-        high |= bits >> 4;
-      } else high |= bits << (shift - 32);
-      if (byte < 0x80) {
-        this.#low = low;
-        this.#high = high;
-        return true;
-      }
-    }
-    return this.#fail('a number of more than ten bytes');
-  }
-
   #number(kind: Exclude<FieldStep['kind'], 'message' | 'string' | 'list' | 'other'>): number {
-    const low = this.#low;
-    const high = this.#high;
+    const { low, high } = this.#wire;
     switch (kind) {
       case 'int32':
         return low;
@@ -282,32 +204,6 @@ export class FieldReader {
         return ((high >>> 1) ^ sign) * TWO_POW_32 + ((((low >>> 1) | (high << 31)) ^ sign) >>> 0);
       }
     }
-  }
-
-  #skip(number: number, wireType: number, end: number): boolean {
-    switch (wireType) {
-      case VARINT:
-        return this.#readVarint(end);
-      case FIXED64:
-      case FIXED32:
-        return this.#readScalar(wireType, end);
-      case LENGTH_DELIMITED: {
-        const length = this.#readLength(end);
-        this.#position += length;
-        return length >= 0;
-      }
-      case START_GROUP:
-        return this.#readMessage(NO_STEPS, end, number);
-      case END_GROUP:
-        return this.#fail(`an end tag of group ${number} out of place`);
-      default:
-        return this.#fail(`wire type ${wireType}, which does not exist`);
-    }
-  }
-
-  #fail(fault: string): false {
-    this.#fault = fault;
-    return false;
   }
 }
 

@@ -9,4 +9,8 @@ export {
   STATUS_DETAILS_KEY,
   type StatusDetails,
 } from './status-details.ts';
+export { numberText } from './number-text.ts';
+export type { FieldEdit } from './splice-fields.ts';
+export { EVERY_SENSITIVITY, hasDeltas, type PlanStep, type SensitivityBits, type TextPlan } from './text-plan.ts';
+export { type MessageNode, type TextLeaf, TextWalker } from './text-walker.ts';
 export { findUnclassified, type Unclassified } from './unclassified.ts';
