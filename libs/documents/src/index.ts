@@ -1,4 +1,5 @@
 export {
+  type DocumentContent,
   type DocumentPlace,
   type DocumentProblem,
   formatProblem,

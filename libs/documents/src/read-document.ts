@@ -13,9 +13,19 @@ export type DocumentProblem = DocumentPlace & {
   readonly message: string;
 };
 
+/** What a document holds, for checks that a schema can't make. */
+export type DocumentContent = {
+  /** As it was written, whether it fits the schema or not. */
+  readonly input: unknown;
+  readonly placeOf: (path: readonly PropertyKey[]) => DocumentPlace;
+  /** A problem of such a check. @param expected begins with `expected`; @param found what stands there */
+  readonly problemAt: (path: readonly PropertyKey[], expected: string, found: unknown) => DocumentProblem;
+};
+
 export type ReadDocument<T> =
-  | { readonly value: T; readonly placeOf: (path: readonly PropertyKey[]) => DocumentPlace }
-  | { readonly problems: readonly DocumentProblem[] };
+  | (DocumentContent & { readonly value: T })
+  /** `content` is there unless the text is not YAML. */
+  | { readonly problems: readonly DocumentProblem[]; readonly content?: DocumentContent };
 
 /** Values longer than this are cut in messages. */
 const SHOWN_CHARACTERS_MAX = 60;
@@ -46,8 +56,16 @@ export function readDocument<T>(schema: ZodType<T>, text: string, file: string):
   const placeOf = (path: readonly PropertyKey[]): DocumentPlace => placeAt(offsetOf(document, path));
   const input: unknown = document.toJS();
   const parsed = schema.safeParse(input ?? {}, { reportInput: true });
-  if (parsed.success) return { value: parsed.data, placeOf };
+  const problemAt = (path: readonly PropertyKey[], expected: string, found: unknown): DocumentProblem => ({
+    file,
+    ...placeOf(path),
+    key: keyOf(path),
+    message: `got ${shown(found)}, ${expected}`,
+  });
+  const content = { input, placeOf, problemAt };
+  if (parsed.success) return { value: parsed.data, ...content };
   return {
+    content,
     problems: parsed.error.issues
       .flatMap((issue) => problemsOf(issue))
       .map(({ path, message }) => ({
