@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ofOneFamily, withPort } from './ip-addresses.ts';
+import { toEndpoints } from './ip-addresses.ts';
 
 /** The part of a Kubernetes EndpointSlice (discovery.k8s.io/v1) that says where calls may go. */
 const endpointSlice = z.object({
@@ -51,23 +51,21 @@ export type WatchEvent = z.output<typeof watchEvent>;
  * @param port of the pods: a number as it is, or the name that a slice's ports give a number to
  */
 export function addressesOf(slices: Iterable<EndpointSlice>, port: number | string): readonly string[] {
-  const ready = new Set<string>();
-  const ending = new Set<string>();
-  const ports = new Map<string, number>();
+  const ready: { ip: string; port: number }[] = [];
+  const ending: typeof ready = [];
   for (const slice of slices) {
     const number = portOf(slice, port);
     if (number === null || (slice.addressType !== 'IPv4' && slice.addressType !== 'IPv6')) continue;
     for (const { addresses, conditions } of slice.endpoints ?? []) {
       // The addresses of one endpoint are interchangeable (API reference: consumers use the first).
-      const [address] = addresses;
-      if (address === undefined) continue;
-      ports.set(address, number);
-      if (conditions?.ready !== false) ready.add(address);
-      else if (conditions.serving === true && conditions.terminating === true) ending.add(address);
+      const [ip] = addresses;
+      if (ip === undefined) continue;
+      if (conditions?.ready !== false) ready.push({ ip, port: number });
+      else if (conditions.serving === true && conditions.terminating === true)
+        ending.push({ ip, port: number });
     }
   }
-  const chosen = ofOneFamily([...(ready.size > 0 ? ready : ending)]);
-  return chosen.map((address) => withPort(address, ports.get(address) ?? 0)).sort();
+  return [...new Set(toEndpoints(ready.length > 0 ? ready : ending))].sort();
 }
 
 function portOf({ ports }: EndpointSlice, port: number | string): number | null {

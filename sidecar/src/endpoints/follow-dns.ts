@@ -1,5 +1,5 @@
 import type { EndpointSource, SourceEvents } from './endpoint-source.ts';
-import { ofOneFamily, withPort } from './ip-addresses.ts';
+import { toEndpoints } from './ip-addresses.ts';
 
 export type DnsOptions = SourceEvents & {
   /** All addresses of a name, A and AAAA, as the system resolves it. */
@@ -28,10 +28,10 @@ export function followDns(
   const ask = async (): Promise<void> => {
     asking = true;
     try {
-      const addresses = ofOneFamily(await lookup(target.host));
+      const addresses = await lookup(target.host);
       if (closed) return;
       if (addresses.length === 0) onProblem(`DNS has no address for ${target.host}`);
-      else onEndpoints(addresses.map((address) => withPort(address, target.port)));
+      else onEndpoints(toEndpoints(addresses.map((ip) => ({ ip, port: target.port }))));
     } catch (error) {
       if (!closed) onProblem(`DNS does not resolve ${target.host}: ${sentenceOf(error)}`);
     } finally {

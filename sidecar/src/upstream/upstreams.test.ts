@@ -101,6 +101,54 @@ describe('an upstream', () => {
     await expect.poll(() => serving.sessions.size, WAIT).toBe(0);
   });
 
+  it('keeps connections and breaker of an endpoint that stays, and of one that comes back before its last call is over', async () => {
+    const [one, other] = [await peer(), await peer()];
+    other.answerAll();
+    const upstreams = upstreamsTo([one.address]);
+    const long = callTo(upstreams);
+    await expect.poll(() => one.open.length, WAIT).toBe(1);
+    upstreams.setEndpoints('inference', [other.address]);
+    expect(upstreams.views()[0]?.endpointsLeaving).toBe(1);
+    expect(await callTo(upstreams)).toEqual(answered);
+    upstreams.setEndpoints('inference', [one.address, other.address]);
+    expect(upstreams.views()[0]).toMatchObject({
+      endpointsLeaving: 0,
+      endpoints: [{ address: one.address, callsActive: 1 }, { breaker: { successesTotal: 1 } }],
+    });
+    one.answerAll();
+    expect(await long).toEqual(answered);
+    for (let count = 0; count < 10; count += 1) await callTo(upstreams);
+    expect([one.accepted(), other.accepted()]).toEqual([1, 1]);
+  });
+
+  it('closes the connections of an endpoint that has left after its last call, and dials anew when it comes back later', async () => {
+    const serving = await peer();
+    const upstreams = upstreamsTo([serving.address]);
+    const long = callTo(upstreams);
+    await expect.poll(() => serving.open.length, WAIT).toBe(1);
+    upstreams.setEndpoints('inference', []);
+    expect(upstreams.get('inference')?.pick()).toEqual({ retryDelayMs: 1_000, because: 'NONE_KNOWN' });
+    serving.answerAll();
+    expect(await long).toEqual(answered);
+    await expect.poll(() => serving.sessions.size, WAIT).toBe(0);
+    upstreams.setEndpoints('inference', [serving.address]);
+    expect(await callTo(upstreams)).toEqual(answered);
+    expect(serving.accepted()).toBe(2);
+  });
+
+  it('drains what has left as well', async () => {
+    const serving = await peer();
+    const upstreams = upstreamsTo([serving.address]);
+    const long = callTo(upstreams);
+    await expect.poll(() => serving.open.length, WAIT).toBe(1);
+    upstreams.setEndpoints('inference', []);
+    const drained = upstreams.drain();
+    serving.answerAll();
+    expect(await long).toEqual(answered);
+    await drained;
+    await expect.poll(() => serving.sessions.size, WAIT).toBe(0);
+  });
+
   it('leaves no timer, no socket and no listener behind when it is closed', async () => {
     const serving = await peer();
     const source = sourceOf(given().own);

@@ -29,6 +29,8 @@ export type RunningCall = {
   readonly firstAnswer: Promise<void>;
   /** One more request of a stream that was kept open. */
   send(request: EchoRequest): void;
+  /** No more messages of a stream that was kept open. */
+  end(): void;
   cancel(): void;
   pause(): void;
   resume(): void;
@@ -103,6 +105,7 @@ export function startCall(
     ended: end.promise,
     firstAnswer: first.promise,
     send: (request) => call.write(request),
+    end: () => call.end(),
     cancel: () => call.cancel(),
     pause: () => call.pause(),
     resume: () => call.resume(),

@@ -57,6 +57,9 @@ export type MeshOptions = {
   readonly app?: string;
   /** Further endpoints of the upstream, beside the inbound sidecar. */
   readonly endpoints?: readonly string[];
+  /** Where the upstream is, instead of the list of the inbound sidecars. */
+  readonly upstream?: object;
+  readonly kubernetes?: object;
   readonly otlpEndpoint?: string;
   /** Of traces that begin at a sidecar. Default 1. */
   readonly sampleRatio?: number;
@@ -145,9 +148,12 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
       {
         name: 'echo',
         identity: spiffe('callee'),
-        endpoints: [...inbounds.map(({ inboundAddress }) => inboundAddress), ...(options.endpoints ?? [])],
+        ...(options.upstream ?? {
+          endpoints: [...inbounds.map(({ inboundAddress }) => inboundAddress), ...(options.endpoints ?? [])],
+        }),
       },
     ],
+    ...(options.kubernetes === undefined ? {} : { kubernetes: options.kubernetes }),
   });
 
   const clients: Client[] = [];
