@@ -203,6 +203,13 @@ describe('the telemetry port', () => {
     expect(
       metrics.value('gatehouse_refusals_total', { direction: 'inbound', reason: 'NO_MATCHING_RULE' }),
     ).toBe(1);
+    const refusedCaller = metrics.samples.find(
+      ({ name, labels }) => name === 'gatehouse_caller_calls_total' && labels['identity']?.endsWith('/stranger'),
+    );
+    expect(refusedCaller).toBeDefined();
+    expect(
+      metrics.value('gatehouse_caller_calls_total', { ...refusedCaller?.labels, outcome: 'refused' }),
+    ).toBe(1);
     expect(metrics.value('gatehouse_identity_expires_timestamp_seconds', {})).toBeGreaterThan(
       Date.now() / 1000,
     );

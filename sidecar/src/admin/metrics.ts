@@ -4,9 +4,12 @@ import type { EndpointSourceView } from '../endpoints/index.ts';
 import type { ListenerCounts } from '../listen/connections.ts';
 import type { Direction } from '../path/call.ts';
 import { type CallMetrics, DURATION_BUCKETS } from '../path/call-metrics.ts';
+import type { LoadShedder } from '../shed/index.ts';
 import type { UpstreamView } from '../upstream/index.ts';
 import { registerEndpoints } from './endpoint-metrics.ts';
+import { registerCallers } from './caller-metrics.ts';
 import { counter, gauge } from './metric-families.ts';
+import { registerShedding } from './shed-metrics.ts';
 
 /** What the metrics are read from when they are asked for. Nothing is computed on the request path. */
 export type MetricSources = {
@@ -17,6 +20,8 @@ export type MetricSources = {
     readonly open: () => number;
   }[];
   readonly callsActive: (direction: Direction) => number;
+  /** Null: no load is shed. */
+  readonly shedder: LoadShedder | null;
   readonly upstreams: () => readonly UpstreamView[];
   readonly endpointSources: () => readonly EndpointSourceView[];
   readonly identityExpiresAtMs: () => number;
@@ -35,9 +40,11 @@ const BREAKER_STATES = ['closed', 'half-open', 'open'] as const;
 export function createMetrics(sources: MetricSources): Registry {
   const registry = new Registry();
   registerCalls(registry, sources);
+  registerCallers(registry, sources.calls);
   registerConnections(registry, sources);
   registerCircuits(registry, sources);
   registerEndpoints(registry, sources);
+  registerShedding(registry, sources.shedder);
   registerState(registry, sources);
   return registry;
 }

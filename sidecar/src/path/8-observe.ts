@@ -87,6 +87,10 @@ export class Observer {
     const path = call.method === null ? null : call.path;
     metrics.ended(path, outcome.status, (endedAtMs - call.startedAtMs) / 1000);
     if (outcome.refusal !== null) metrics.refused(outcome.refusal.reason);
+    if (call.direction === 'inbound') {
+      const model = call.decision?.allowed ? call.model : null;
+      metrics.endedFor(call.identity, model, outcome.status, outcome.refusal !== null);
+    }
     if (call.trace?.recorded) this.#recordSpan(call, outcome, endedAtMs);
     this.#writeLine(call, outcome, endedAtMs);
   }

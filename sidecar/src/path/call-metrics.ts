@@ -1,12 +1,23 @@
 import { METHOD_OTHER } from '@gatehouse/telemetry/names';
+import { BoundedCounters } from './bounded-counters.ts';
 import type { Direction } from './call.ts';
-import { statusName } from './grpc-status.ts';
+import { GrpcStatus, statusName } from './grpc-status.ts';
 
 /** Upper bounds in seconds: those that the semantic conventions advise for RPC durations. */
 export const DURATION_BUCKETS: readonly number[] = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 ];
 const STATUS_COUNT = 17;
+const CALLERS_MAX = 256;
+const MODELS_MAX = 64;
+/** Statuses of which the mesh or the app is the cause (docs/slo.md). */
+const FAULTS: ReadonlySet<GrpcStatus> = new Set([
+  GrpcStatus.UNKNOWN,
+  GrpcStatus.DEADLINE_EXCEEDED,
+  GrpcStatus.INTERNAL,
+  GrpcStatus.UNAVAILABLE,
+  GrpcStatus.DATA_LOSS,
+]);
 const PATH_OTHER = `/${METHOD_OTHER}`;
 
 /** Durations of the calls of one method that ended with one status. */
@@ -43,6 +54,10 @@ export class CallMetrics {
   /** By `:path`, whose string keeps its hash: the same one comes with every call. */
   readonly #methods = new Map<string, MethodMetrics>();
   readonly #refusals = new Map<string, number>();
+  /** By the caller's workload identity. */
+  readonly callers = new BoundedCounters(CALLERS_MAX);
+  /** By the model asked for, of calls that policy allowed: what others ask for is anybody's text. */
+  readonly models = new BoundedCounters(MODELS_MAX);
 
   constructor(direction: Direction) {
     this.direction = direction;
@@ -57,6 +72,13 @@ export class CallMetrics {
     const metrics = this.#of(path);
     const durations = (metrics.byStatus[status] ??= new DurationHistogram());
     durations.observe(seconds);
+  }
+
+  /** @param model null where the call was not allowed, or asked for none */
+  endedFor(identity: string, model: string | null, status: GrpcStatus, isRefusal: boolean): void {
+    const outcome = FAULTS.has(status) ? 'failed' : isRefusal ? 'refused' : 'answered';
+    this.callers.of(identity)[outcome] += 1;
+    if (model !== null) this.models.of(model)[outcome] += 1;
   }
 
   /** @param reason ErrorInfo.reason: a name from a fixed set */

@@ -1,0 +1,73 @@
+/** The chart's alerts, by Prometheus' own tool: they load, they fire on what they are for, and each has a runbook. */
+import { execFile } from 'node:child_process';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { ensureDebianProgram } from '../../tooling/src/external-tools/ensure-debian-program.ts';
+import { ToolUnavailable } from '../../tooling/src/external-tools/ensure-tool.ts';
+import { CHART } from './chart/helm.ts';
+import { ROOT } from './run-cli.ts';
+
+type Rule = {
+  readonly alert?: string;
+  readonly labels?: { readonly severity?: string };
+  readonly annotations?: { readonly summary?: string; readonly runbook?: string };
+};
+
+const run = promisify(execFile);
+const RULES = join(CHART, 'alerts/gatehouse.rules.yaml');
+const RUNBOOKS = join(ROOT, 'docs/runbooks');
+const promtool = await ensurePromtool();
+
+const { groups } = parse(await readFile(RULES, 'utf8')) as {
+  readonly groups: readonly { readonly rules: readonly Rule[] }[];
+};
+const alerts = groups.flatMap(({ rules }) => rules).filter(({ alert }) => alert !== undefined);
+
+describe.skipIf(promtool === null)('promtool', () => {
+  test('takes every rule', async () => {
+    const { stdout } = await run(promtool ?? '', ['check', 'rules', RULES]);
+    expect(stdout).toMatch(/SUCCESS: \d+ rules found/);
+  });
+
+  test('finds that each alert fires on what it is for, and is silent beside it', async () => {
+    const { stdout } = await run(promtool ?? '', [
+      'test',
+      'rules',
+      join(CHART, 'alerts/gatehouse.tests.yaml'),
+    ]);
+    expect(stdout).toContain('SUCCESS');
+  });
+});
+
+test('every alert is tested', async () => {
+  const tests = await readFile(join(CHART, 'alerts/gatehouse.tests.yaml'), 'utf8');
+  for (const { alert } of alerts) expect(tests).toContain(`alertname: ${alert}`);
+});
+
+test('every alert has a severity, a summary and a runbook of its name, and every runbook an alert', async () => {
+  for (const { alert, labels, annotations } of alerts) {
+    expect(labels?.severity).toMatch(/^(page|ticket)$/);
+    expect(annotations?.summary).toContain('{{ $labels.');
+    expect(annotations?.runbook).toBe(`docs/runbooks/${alert}.md`);
+  }
+  const pages = await readdir(RUNBOOKS);
+  expect(pages.toSorted()).toEqual(alerts.map(({ alert }) => `${alert}.md`).toSorted());
+});
+
+/** Null where it can't be had; on a machine that sets CI, where that would go unseen, it is an error. */
+async function ensurePromtool(): Promise<string | null> {
+  const onProgress = (line: string) => process.stderr.write(`  ${line}\n`);
+  try {
+    return await ensureDebianProgram(
+      { name: 'promtool', package: 'prometheus' },
+      { env: process.env, onProgress },
+    );
+  } catch (error) {
+    if (!(error instanceof ToolUnavailable) || process.env['CI']) throw error;
+    process.stderr.write(`not run: ${error.message}\n`);
+    return null;
+  }
+}
