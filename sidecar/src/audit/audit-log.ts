@@ -168,7 +168,8 @@ export class AuditLog {
     this.#immediate = undefined;
     this.#writing ??= this.#writeAll().finally(() => {
       this.#writing = undefined;
-      if (this.#waiting.length > 0 && !this.#closed) this.#writeSoon(this.#options.limits.groupMsMax);
+      if (this.#waiting.length === 0 || this.#closed) return;
+      this.#writeSoon(this.#waiters.length > 0 ? 0 : this.#options.limits.groupMsMax);
     });
   }
 

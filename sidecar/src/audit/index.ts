@@ -1,0 +1,12 @@
+export { AuditLog } from './audit-log.ts';
+export type { ChainPoint, ChainProblem } from './chain-scan.ts';
+export {
+  type Checkpoint,
+  generateSigningKey,
+  readCheckpoint,
+  readSigningKey,
+  readVerifyingKey,
+} from './checkpoint.ts';
+export { type OpenAudit, openAudit } from './open-audit.ts';
+export { readEntries, type StoredEntry } from './read-entries.ts';
+export { type ChainReport, formatChainProblem, verifyChain } from './verify-chain.ts';
