@@ -1,0 +1,84 @@
+import type { CompiledLimit } from '../policy/index.ts';
+import type { LimitStates } from './limit-states.ts';
+import type { QuotaShortage } from './shortage.ts';
+import type { QuotaHold } from './store.ts';
+import type { QuotaLease, QuotaSubject } from './subject.ts';
+
+/** More tokens than that are an app's mistake, and beyond what stores count exactly. */
+const TOKENS_MAX = 1e15;
+
+/** A call's room in all of its limits, whatever stores they are kept in. */
+export class Lease implements QuotaLease {
+  readonly #subject: QuotaSubject;
+  readonly #limits: readonly CompiledLimit[];
+  readonly #states: LimitStates;
+  readonly #first: QuotaHold;
+  readonly #second: QuotaHold | null;
+  #inputTokens = 0;
+  #outputTokens = 0;
+  /** Tokens that have been delivered. */
+  #used = 0;
+
+  constructor(facts: {
+    readonly subject: QuotaSubject;
+    readonly limits: readonly CompiledLimit[];
+    readonly states: LimitStates;
+    readonly holds: readonly [QuotaHold, QuotaHold | null];
+  }) {
+    this.#subject = facts.subject;
+    this.#limits = facts.limits;
+    this.#states = facts.states;
+    [this.#first, this.#second] = facts.holds;
+  }
+
+  get touched(): readonly string[] {
+    return this.#limits.map(({ id }) => id);
+  }
+
+  settle(inputTokens: number | undefined, outputTokens: number | undefined): QuotaShortage | null {
+    const { tokens } = this.#subject;
+    if (tokens === null) return null;
+    const isFirstInput = this.#inputTokens === 0 && inputTokens !== undefined && inputTokens > 0;
+    if (inputTokens !== undefined) this.#inputTokens = larger(this.#inputTokens, inputTokens);
+    if (outputTokens !== undefined) this.#outputTokens = larger(this.#outputTokens, outputTokens);
+    const used = this.#inputTokens + this.#outputTokens;
+    const shortage = this.#first.use(used) ?? this.#second?.use(used) ?? null;
+    if (shortage !== null) {
+      this.#stateOf(shortage)?.countEndedMidway();
+      return shortage;
+    }
+    this.#used = used;
+    // The input was counted: what its bound was too high by goes back at once.
+    if (isFirstInput && tokens.outputLimit !== null)
+      this.#reserveAtMost(Math.max(used, this.#inputTokens + tokens.outputLimit));
+    return null;
+  }
+
+  release(answered: boolean): void {
+    const { tokens } = this.#subject;
+    if (tokens !== null && !tokens.isMetered && answered) {
+      this.#used = this.#first.reserved;
+      this.#first.use(this.#used);
+      this.#second?.use(this.#used);
+    }
+    this.#first.release();
+    this.#second?.release();
+    if (this.#used === 0) return;
+    for (const limit of this.#limits) if (limit.countsTokens) this.#states.of(limit).tokensUsed += this.#used;
+  }
+
+  #reserveAtMost(tokens: number): void {
+    this.#first.reserveAtMost(tokens);
+    this.#second?.reserveAtMost(tokens);
+  }
+
+  #stateOf(shortage: QuotaShortage) {
+    const limit = 'limitId' in shortage && this.#limits.find(({ id }) => id === shortage.limitId);
+    return limit ? this.#states.of(limit) : null;
+  }
+}
+
+/** What is told is cumulative, so a smaller number, or none at all, changes nothing. */
+function larger(known: number, told: number): number {
+  return told > known ? Math.min(told, TOKENS_MAX) : known;
+}
