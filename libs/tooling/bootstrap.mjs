@@ -106,7 +106,8 @@ function generate(node) {
     say('Generating code from the protos');
     process.env.PATH = `${join(node, '..')}:${process.env.PATH}`;
     run(bin('buf'), ['generate'], 'buf could not generate code from protos/ (its message stands above).');
-    const build = ['build', '--as-file-descriptor-set', '-o'];
+    // The SPIFFE Workload API is called by sidecars, never through them.
+    const build = ['build', '--as-file-descriptor-set', '--exclude-path', 'protos/third_party/spiffe', '-o'];
     const complaint = 'buf could not build a descriptor set from protos/ (its message stands above).';
     run(bin('buf'), [...build, `${generated}/descriptors.binpb`], complaint);
     run(
