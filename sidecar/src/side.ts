@@ -7,6 +7,7 @@ import { Observer } from './path/8-observe.ts';
 import type { Direction } from './path/call.ts';
 import { CallMetrics } from './path/call-metrics.ts';
 import { Pipeline } from './path/pipeline.ts';
+import { LoadShedder } from './shed/index.ts';
 import { type AppPool, createAppPool } from './upstream/index.ts';
 
 /** One direction: its listener's connections, the path they lead to, and what is counted of it. */
@@ -16,6 +17,8 @@ export type Side = {
   readonly pipeline: Pipeline;
   readonly metrics: CallMetrics;
   readonly admission: AdmissionControl;
+  /** Null on egress, and where load shedding is off. */
+  readonly shedder: LoadShedder | null;
 };
 
 export function openAppPool(address: string, { config, clock }: Foundations): AppPool {
@@ -31,7 +34,10 @@ export function openAppPool(address: string, { config, clock }: Foundations): Ap
 export function makeSide(direction: Direction, base: Foundations, app: AppPool | null): Side {
   const { config, clock, logger, contract, policy } = base;
   const metrics = new CallMetrics(direction);
-  const admission = new AdmissionControl(config.limits);
+  const { adaptive, callsActiveMax } = config.limits;
+  const shedder =
+    direction === 'inbound' && adaptive.enabled ? new LoadShedder(adaptive, callsActiveMax) : null;
+  const admission = new AdmissionControl(config.limits, shedder, clock);
   const observer = new Observer({
     clock,
     ids: createIdSource(),
@@ -65,5 +71,5 @@ export function makeSide(direction: Direction, base: Foundations, app: AppPool |
   const connections = new Connections(pipeline, settings, ({ cause, ...close }) =>
     logger.info({ direction, ...close, err: cause }, 'connection closed with an error'),
   );
-  return { direction, connections, pipeline, metrics, admission };
+  return { direction, connections, pipeline, metrics, admission, shedder };
 }

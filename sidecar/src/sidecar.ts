@@ -100,6 +100,7 @@ function metricsOf(
     })),
     callsActive: (direction) =>
       sides.find((side) => side.direction === direction)?.admission.callsActive ?? 0,
+    shedder: sides.find(({ direction }) => direction === 'inbound')?.shedder ?? null,
     upstreams: () => base.upstreams.views(),
     endpointSources: () => base.endpoints.views(),
     identityExpiresAtMs: () => base.identity.current().notAfterMs,

@@ -5,10 +5,12 @@ import type { ListenerCounts } from '../listen/connections.ts';
 import type { Direction } from '../path/call.ts';
 import { type CallMetrics, DURATION_BUCKETS } from '../path/call-metrics.ts';
 import type { LoadShedder } from '../shed/index.ts';
+import type { LoadShedder } from '../shed/index.ts';
 import type { UpstreamView } from '../upstream/index.ts';
 import { registerEndpoints } from './endpoint-metrics.ts';
 import { registerCallers } from './caller-metrics.ts';
 import { counter, gauge } from './metric-families.ts';
+import { registerShedding } from './shed-metrics.ts';
 import { registerShedding } from './shed-metrics.ts';
 
 /** What the metrics are read from when they are asked for. Nothing is computed on the request path. */
@@ -20,6 +22,8 @@ export type MetricSources = {
     readonly open: () => number;
   }[];
   readonly callsActive: (direction: Direction) => number;
+  /** Null: no load is shed. */
+  readonly shedder: LoadShedder | null;
   /** Null: no load is shed. */
   readonly shedder: LoadShedder | null;
   readonly upstreams: () => readonly UpstreamView[];
@@ -44,6 +48,7 @@ export function createMetrics(sources: MetricSources): Registry {
   registerConnections(registry, sources);
   registerCircuits(registry, sources);
   registerEndpoints(registry, sources);
+  registerShedding(registry, sources.shedder);
   registerShedding(registry, sources.shedder);
   registerState(registry, sources);
   return registry;

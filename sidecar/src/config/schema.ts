@@ -115,6 +115,29 @@ const telemetry = z.strictObject({
   sampleRatio: z.number().min(0, 'expected 0 to 1').max(1, 'expected 0 to 1').default(0.01),
 });
 
+const adaptive = z
+  .strictObject({
+    /** Whether calls are turned away when the app gets slow. Inbound alone. */
+    enabled: z.boolean('expected true or false').default(true),
+    /** Calls of one method in flight below which none is turned away: what the app computes at once, or less. */
+    callsMin: bounded(1, 10_000, 8),
+    /** How long a call may wait at the app for its first response message, beyond what it takes when little is going on. */
+    waitMsMax: bounded(1, 60_000, 100),
+    /** The part of the adaptive limit that calls of low priority may fill. */
+    lowSharePercent: bounded(1, 100, 50),
+    /** The part that calls of low and normal priority may fill together; the rest is kept for high priority. */
+    normalSharePercent: bounded(1, 100, 75),
+  })
+  .superRefine((shares, context) => {
+    if (shares.lowSharePercent <= shares.normalSharePercent) return;
+    context.addIssue({
+      code: 'custom',
+      path: ['lowSharePercent'],
+      input: shares.lowSharePercent,
+      message: `expected at most normalSharePercent, ${shares.normalSharePercent}`,
+    });
+  });
+
 const limits = z.strictObject({
   /** Calls in progress in each direction; one more is refused with RESOURCE_EXHAUSTED. */
   callsActiveMax: bounded(1, 1_000_000, 10_000),
@@ -149,6 +172,8 @@ const limits = z.strictObject({
   drainMsMax: bounded(0, 3_600_000, 25_000),
   /** How long the sidecar stays up and not ready before it sends GOAWAY. */
   drainNoticeMs: bounded(0, 600_000, 0),
+  /** Load shedding: how many calls of a method may be at the app at once, by how long they take. */
+  adaptive: adaptive.prefault({}),
   /** Decisions kept for the admin view. */
   decisionsKeptMax: bounded(1, 100_000, 1000),
 });

@@ -1,4 +1,7 @@
+import { type LoadShedder, priorityOf } from '../shed/index.ts';
+import type { Authenticated } from './3-authenticate.ts';
 import type { Permitted } from './4-authorise.ts';
+import type { Clock } from './call.ts';
 import type { Refusal } from './refusal.ts';
 
 /** A call that there is room for. Its place must be given back with `release`. */
@@ -21,6 +24,8 @@ const RETRY_DELAY_MS = 100;
 export class AdmissionControl {
   readonly callsActiveMax: number;
   readonly lingeringMax: number;
+  readonly #shedder: LoadShedder | null;
+  readonly #clock: Clock;
   #callsActive = 0;
   /** Calls that callers have left and that go on at the other side, by identity; none are not in it. */
   readonly #lingering = new Map<string, number>();
@@ -33,8 +38,15 @@ export class AdmissionControl {
    * @param limits.callsActiveMax calls in progress
    * @param limits.streamsPerConnectionMax calls of one identity that it has left and that have not ended yet: with as
    *   many it may not begin another (CVE-2025-8671)
+   * @param shedder null: no load is shed before callsActiveMax
    */
-  constructor(limits: { readonly callsActiveMax: number; readonly streamsPerConnectionMax: number }) {
+  constructor(
+    limits: { readonly callsActiveMax: number; readonly streamsPerConnectionMax: number },
+    shedder: LoadShedder | null,
+    clock: Clock,
+  ) {
+    this.#shedder = shedder;
+    this.#clock = clock;
     this.callsActiveMax = limits.callsActiveMax;
     this.lingeringMax = limits.streamsPerConnectionMax;
   }
@@ -43,11 +55,20 @@ export class AdmissionControl {
     return this.#callsActive;
   }
 
+  /** Whether the first message has to be read for its priority: only where some calls would be turned away. */
+  asksPriority({ method, path }: Authenticated): boolean {
+    if (this.#shedder === null || method.requestFields?.reads('priority') !== true) return false;
+    const isSingle = method.kind === 'unary' || method.kind === 'server-streaming';
+    return isSingle && this.#shedder.laneOf(path, this.#clock()).asksPriority;
+  }
+
   /** Takes a place, or refuses at once: a call that waits here would only be late. */
   admit(call: Permitted): Admitted | Refusal {
     if (this.#callsActive >= this.callsActiveMax) return overloaded('callsActiveMax', this.callsActiveMax);
     if (this.#lingering.size > 0 && (this.#lingering.get(call.identity) ?? 0) >= this.lingeringMax)
       return overloaded('streamsPerConnectionMax', this.lingeringMax);
+    const refusal = this.#shedder === null ? null : enterLane(call, this.#shedder, this.#clock());
+    if (refusal !== null) return refusal;
     this.#callsActive += 1;
     call.admission = this.#admission;
     return call as Admitted;
@@ -61,6 +82,17 @@ export class AdmissionControl {
       else this.#lingering.delete(identity);
     };
   }
+}
+
+/** @returns why the call can't go to the app now; null when it has entered its lane, which it must leave */
+function enterLane(call: Permitted, shedder: LoadShedder, nowMs: number): Refusal | null {
+  const lane = shedder.laneOf(call.path, nowMs);
+  const priority = priorityOf(call.requestValues?.priority);
+  const shed = lane.enter({ priority, remainingMs: call.deadlineAtMs - nowMs, nowMs });
+  if (shed !== null) return { kind: 'shed', shed };
+  call.lane = lane;
+  call.laneAhead = lane.inFlight;
+  return null;
 }
 
 function overloaded(limit: string, max: number): Refusal {

@@ -77,6 +77,8 @@ export class Forwarding implements StreamHandler {
   #over = false;
   #requestEnded = false;
   #sentBytes = 0;
+  /** When the end of the request, or before it the head, was sent. */
+  #sentAtMs = 0;
   /** Response bytes that wait for the caller. */
   #waitingBytes = 0;
   /** Response bytes gone through the gate that wait for credit until the caller has caught up. */
@@ -124,7 +126,10 @@ export class Forwarding implements StreamHandler {
   /** More of the request, `chunk[start, end)`. */
   sendRequest(chunk: Buffer, start: number, end: number, endStream: boolean): void {
     if (this.#over) return;
-    if (endStream) this.#requestEnded = true;
+    if (endStream) {
+      this.#requestEnded = true;
+      if (this.#call.lane !== null) this.#sentAtMs = this.#clock();
+    }
     const kept = !this.#committed && this.#keep(chunk, start, end);
     if (this.#upstream !== null) {
       this.#onSentBytes(this.#upstream.sendData(chunk, start, end, endStream));
@@ -159,6 +164,7 @@ export class Forwarding implements StreamHandler {
   /** The deadline has passed: cancels, and counts it against an endpoint that had not answered. */
   expire(): void {
     if (this.#upstream !== null && !this.#headSent) this.#target.settle('failure', 'deadline');
+    if (this.#upstream !== null && !this.#answering) this.#measure();
     this.cancel();
   }
 
@@ -227,6 +233,7 @@ export class Forwarding implements StreamHandler {
     if (!this.#answering && this.#responses.messages > 0) {
       this.#answering = true;
       this.#target.settle('success');
+      this.#measure();
     }
     if (this.#gate === null) {
       const written = this.#caller.sendData(chunk, start, end, false);
@@ -288,6 +295,13 @@ export class Forwarding implements StreamHandler {
     if (!this.#backlog.add(this.#call.peer, bytes)) this.#caller.evict();
   }
 
+  /** Tells the lane how long the app took. While requests are still being sent, that depends on the caller. */
+  #measure(): void {
+    const { lane, laneAhead } = this.#call;
+    if (lane === null || !this.#requestEnded) return;
+    lane.measured(this.#clock() - this.#sentAtMs, this.#sentAtMs, laneAhead);
+  }
+
   /** What the upstream answers may not be passed on; it is not to blame. */
   #refuse(refusal: Refusal): void {
     this.#target.settle('neutral');
@@ -314,11 +328,12 @@ export class Forwarding implements StreamHandler {
     this.#upstream = stream;
     this.#call.attempts += 1;
     this.#sentBytes = 0;
+    this.#sentAtMs = this.#clock();
     const chunks = this.#request.chunks;
     const last = chunks.length - 1;
     const head = requestHead(this.#call, {
       traceparent: this.#traceparent,
-      nowMs: this.#clock(),
+      nowMs: this.#sentAtMs,
       readsResponse: this.#filter !== null,
     });
     stream.sendHeaders(head, this.#requestEnded && last < 0);

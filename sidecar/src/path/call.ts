@@ -1,6 +1,7 @@
 import type { ContractMethod, FieldValues } from '@gatehouse/contracts';
 import type { TraceParent } from '@gatehouse/telemetry/trace-context';
 import type { Field, Stream } from '../http2/index.ts';
+import type { Lane } from '../shed/index.ts';
 import type { VerifiedToken } from '../tokens/index.ts';
 import type { DecisionFacts, Permit } from './4-authorise.ts';
 import type { Admission } from './5-admit.ts';
@@ -42,6 +43,10 @@ export class Call {
   decision: DecisionFacts | null = null;
   permit: Permit | null = null;
   admission: Admission | null = null;
+  /** Among whose calls this one is at the app, where load is shed. */
+  lane: Lane | null = null;
+  /** Calls in that lane when this one had entered it, itself included. */
+  laneAhead = 0;
   target: Target | null = null;
   /** What the request says of itself, where something had to read it: of a stream the message that last decided. */
   requestValues: FieldValues | null = null;

@@ -109,6 +109,10 @@ export class Pipeline implements PassageOwner {
       return authenticated;
     }
     const reads = policy !== null && authenticated.peer.rulesUnder(policy).needsRequest(authenticated.method);
+    if (!reads && this.#parts.admission.asksPriority(authenticated)) {
+      passage.awaitFirstMessage();
+      return null;
+    }
     if (!reads) return this.#dispatch(passage, this.#authorise(authenticated, policy));
     const { deadlines, clock, limits } = this.#parts;
     deadlines.remove(passage);
@@ -121,13 +125,15 @@ export class Pipeline implements PassageOwner {
   firstMessage(passage: Passage, framed: Buffer): void {
     this.#guard(passage, () => {
       const { deadlines } = this.#parts;
+      const isForPolicy = passage.firstMessageByMs < Number.POSITIVE_INFINITY;
       deadlines.remove(passage);
       passage.firstMessageByMs = Number.POSITIVE_INFINITY;
       deadlines.add(passage);
       const call = passage.call as Authenticated;
       const values = readMessage(framed, call.method, call.encoding);
-      if (isRefusal(values)) return values;
-      call.requestValues = values;
+      // A priority that can't be read is no reason to refuse.
+      if (isRefusal(values) && isForPolicy) return values;
+      if (!isRefusal(values)) call.requestValues = values;
       return this.#dispatch(passage, this.#authorise(call, this.#parts.policy()));
     });
   }
@@ -258,6 +264,7 @@ export class Pipeline implements PassageOwner {
     } finally {
       this.#parts.deadlines.remove(passage);
       call.admission?.release();
+      call.lane?.leave();
       passage.finish();
     }
   }

@@ -1,4 +1,5 @@
 import type { StatusDetails } from '@gatehouse/contracts';
+import type { Shed } from '../shed/index.ts';
 import type { Call } from './call.ts';
 import { GrpcStatus } from './grpc-status.ts';
 import type { Refusal } from './refusal.ts';
@@ -68,6 +69,8 @@ export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
           retryDelayMs: refusal.retryDelayMs,
         },
       };
+    case 'shed':
+      return shedStatus(call, refusal.shed);
     case 'identity-stale':
     case 'token':
     case 'keys-unavailable':
@@ -77,6 +80,28 @@ export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
     default:
       return failureOf(call, refusal);
   }
+}
+
+/**
+ * RESOURCE_EXHAUSTED for both reasons: clients and proxies take UNAVAILABLE and DEADLINE_EXCEEDED for a failure of the
+ * endpoint, try again at once and open circuits. A busy app is none.
+ */
+function shedStatus(call: Call, { reason, priority, bound, retryDelayMs }: Shed): RefusalStatus {
+  const method = clip(call.path.slice(1));
+  if (reason === 'deadline')
+    return retryable(
+      GrpcStatus.RESOURCE_EXHAUSTED,
+      'DEADLINE_OUT_OF_REACH',
+      `Nine of ten calls of ${method} take ${Math.round(bound)} ms or more at present, and less is left until this call's deadline; come back later or with a longer deadline.`,
+      retryDelayMs,
+    );
+  const description = `at most ${bound} calls of ${priority} priority and below in flight at present`;
+  return {
+    code: GrpcStatus.RESOURCE_EXHAUSTED,
+    reason: 'LOAD_SHED',
+    message: `The app is busy: of ${method}, ${description}; come back later.`,
+    details: { quotaFailure: [{ subject: method, description }], retryDelayMs },
+  };
 }
 
 type CallerRefusal = Extract<

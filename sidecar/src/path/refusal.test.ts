@@ -53,6 +53,11 @@ const EXAMPLES: {
     'RESOURCE_EXHAUSTED',
     'OVERLOADED',
   ],
+  shed: [
+    { kind: 'shed', shed: { reason: 'deadline', priority: 'low', bound: 950.5, retryDelayMs: 450 } },
+    'RESOURCE_EXHAUSTED',
+    'DEADLINE_OUT_OF_REACH',
+  ],
   'unknown-upstream': [{ kind: 'unknown-upstream' }, 'PERMISSION_DENIED', 'UNKNOWN_UPSTREAM'],
   'circuit-open': [{ kind: 'circuit-open', retryDelayMs: 1_500 }, 'UNAVAILABLE', 'CIRCUIT_OPEN'],
   'no-endpoints': [{ kind: 'no-endpoints', retryDelayMs: 1_000 }, 'UNAVAILABLE', 'NO_ENDPOINTS'],

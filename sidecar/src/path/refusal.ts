@@ -1,3 +1,4 @@
+import type { Shed } from '../shed/index.ts';
 import type { GrpcStatus } from './grpc-status.ts';
 
 /** Why a call goes no further, with the facts that the caller needs to act on it. */
@@ -22,6 +23,7 @@ export type Refusal =
       readonly max: number;
       readonly retryDelayMs: number;
     }
+  | { readonly kind: 'shed'; readonly shed: Shed }
   | { readonly kind: 'unknown-upstream' }
   | { readonly kind: 'circuit-open'; readonly retryDelayMs: number }
   | { readonly kind: 'no-endpoints'; readonly retryDelayMs: number }
