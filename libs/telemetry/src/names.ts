@@ -47,6 +47,9 @@ export const ATTRIBUTES = {
   nodePath: 'gatehouse.node.path',
   nodeKind: 'gatehouse.node.kind',
   queueDurationMs: 'gatehouse.queue.duration_ms',
+  /** The audit entry's sequence number, and its hash in hex. */
+  auditSequence: 'gatehouse.audit.sequence',
+  auditHash: 'gatehouse.audit.hash',
 } as const;
 
 export const EVENTS = {

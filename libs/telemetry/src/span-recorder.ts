@@ -1,7 +1,9 @@
 import { type Attributes, SpanKind, SpanStatusCode } from '@opentelemetry/api';
+import type { ExportTotals } from './export-queue.ts';
+import { hrTime, resourceOf } from './exportable.ts';
 import { ATTRIBUTES } from './names.ts';
 import { openOtlpExporter } from './otlp-exporter.ts';
-import { createSpanQueue, type ExportableSpan, type SpanQueueLimits, type SpanTotals } from './span-queue.ts';
+import { createSpanQueue, type ExportableSpan, type SpanQueueLimits } from './span-queue.ts';
 
 /** A span that has ended, with ids chosen by the caller. Times are milliseconds since 1970 and may have fractions. */
 export type FinishedSpan = {
@@ -48,7 +50,7 @@ export type SpanRecorder = {
   readonly enabled: boolean;
   /** Queues a span. Never waits, never throws; a full queue drops it and counts that. */
   record(span: FinishedSpan): void;
-  readonly totals: Readonly<SpanTotals>;
+  readonly totals: Readonly<ExportTotals>;
   flush(): Promise<void>;
   shutdown(): Promise<void>;
 };
@@ -101,15 +103,15 @@ function toExportable(span: FinishedSpan, resource: ExportableSpan['resource']):
             isRemote: span.parentIsRemote ?? false,
           },
         }),
-    startTime: toHrTime(span.startTimeMs),
-    endTime: toHrTime(span.endTimeMs),
-    duration: toHrTime(Math.max(0, span.endTimeMs - span.startTimeMs)),
+    startTime: hrTime(span.startTimeMs),
+    endTime: hrTime(span.endTimeMs),
+    duration: hrTime(Math.max(0, span.endTimeMs - span.startTimeMs)),
     ended: true,
     attributes: span.attributes,
     status: { code: STATUSES[span.status ?? 'unset'] },
     events: (span.events ?? []).map((event) => ({
       name: event.name,
-      time: toHrTime(event.timeMs),
+      time: hrTime(event.timeMs),
       attributes: event.attributes ?? {},
     })),
     links: (span.links ?? []).map((link) => ({
@@ -122,20 +124,4 @@ function toExportable(span: FinishedSpan, resource: ExportableSpan['resource']):
     droppedEventsCount: 0,
     droppedLinksCount: 0,
   };
-}
-
-/** Seconds and nanoseconds, as the SDK keeps times. */
-function toHrTime(timeMs: number): [number, number] {
-  const seconds = Math.floor(timeMs / 1000);
-  return [seconds, Math.round((timeMs - seconds * 1000) * 1e6)];
-}
-
-/** The least that the exporter reads of a resource; the SDK's own would load its detectors. */
-function resourceOf(attributes: Attributes): ExportableSpan['resource'] {
-  const resource: ExportableSpan['resource'] = {
-    attributes,
-    merge: () => resource,
-    getRawAttributes: () => Object.entries(attributes),
-  };
-  return resource;
 }
