@@ -3,17 +3,15 @@ import type { SecureContext } from 'node:tls';
 import { createSecureContext } from 'node:tls';
 import { readLeaf } from './leaf-certificate.ts';
 import { contextOptions } from './tls-options.ts';
-import type { TrustBundle } from './trust-bundle.ts';
-import { findChain, parseCertificates, parseTrustBundle } from './trust-bundle.ts';
+import type { TrustBundle, TrustBundles } from './trust-bundle.ts';
+import { allPem, findChain, parseCertificates, parseTrustBundle } from './trust-bundle.ts';
 
 /** This workload's own identity: one consistent set of certificate, key and bundle. */
-export type Identity = {
+export type Identity = TrustBundles & {
   readonly spiffeId: string;
-  readonly trustDomain: string;
   /** The chain as the file holds it, leaf first. */
   readonly certificatePem: string;
   readonly keyPem: string;
-  readonly bundle: TrustBundle;
   /** When the first certificate of the chain ends, in milliseconds since the epoch. */
   readonly notAfterMs: number;
   /** TLS 1.3 only, for servers and clients. */
@@ -30,7 +28,8 @@ export type IdentityFault =
   | 'BUNDLE_INVALID'
   | 'NOT_IN_BUNDLE'
   | 'EXPIRED'
-  | 'NOT_YET_VALID';
+  | 'NOT_YET_VALID'
+  | 'WORKLOAD_API_FAILED';
 
 export type IdentityProblem = { readonly code: IdentityFault; readonly detail: string };
 
@@ -39,6 +38,8 @@ export type IdentityMaterial = {
   readonly certificatePem: string;
   readonly keyPem: string;
   readonly bundlePem: string;
+  /** CA certificates of foreign trust domains, by their names. Default: none. */
+  readonly federatedPem?: ReadonlyMap<string, string>;
 };
 
 /** Checks that the three texts belong together and are good now; nothing of a set that fails is used. */
@@ -76,6 +77,10 @@ export function makeIdentity(
     return fault('BUNDLE_INVALID', `the bundle ${trusted.problem}`);
   }
   const { bundle } = trusted;
+  const federated = parseFederated(material.federatedPem ?? new Map());
+  if ('problem' in federated) {
+    return fault('BUNDLE_INVALID', federated.problem);
+  }
   const chain = findChain(leaf, intermediates, bundle);
   if (chain === null) {
     return fault('NOT_IN_BUNDLE', 'no CA of the bundle has issued the certificate');
@@ -98,11 +103,28 @@ export function makeIdentity(
       certificatePem,
       keyPem,
       bundle,
+      federated: federated.bundles,
       notAfterMs,
-      secureContext: createSecureContext(contextOptions(material)),
+      secureContext: createSecureContext(
+        contextOptions({ ...material, bundlePem: allPem({ bundle, federated: federated.bundles }) }),
+      ),
       generation: at.generation,
     },
   };
+}
+
+function parseFederated(
+  pems: ReadonlyMap<string, string>,
+): { readonly bundles: ReadonlyMap<string, TrustBundle> } | { readonly problem: string } {
+  const bundles = new Map<string, TrustBundle>();
+  for (const [trustDomain, pem] of pems) {
+    const parsed = parseTrustBundle(pem);
+    if ('problem' in parsed) {
+      return { problem: `the bundle of ${trustDomain} ${parsed.problem}` };
+    }
+    bundles.set(trustDomain, parsed.bundle);
+  }
+  return { bundles };
 }
 
 function fault(code: IdentityFault, detail: string): { readonly problem: IdentityProblem } {

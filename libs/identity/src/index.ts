@@ -11,7 +11,7 @@ export { makeIdentity } from './identity.ts';
 export type { SpiffeId, SpiffeIdResult } from './spiffe-id.ts';
 export { parseSpiffeId, trustDomainProblem } from './spiffe-id.ts';
 export { clientTlsOptions, serverTlsOptions } from './tls-options.ts';
-export type { TrustAnchor, TrustBundle } from './trust-bundle.ts';
+export type { TrustAnchor, TrustBundle, TrustBundles } from './trust-bundle.ts';
 export { parseTrustBundle } from './trust-bundle.ts';
 export type {
   PeerExpectation,

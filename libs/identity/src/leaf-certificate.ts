@@ -51,6 +51,19 @@ export function readLeaf(
   return usageRefusal(extensions, purposes) ?? readSpiffeId(extensions.uris, trustDomain);
 }
 
+/** The trust domain of the SPIFFE ID in a certificate that nobody has proven yet; null where there is no single one. */
+export function claimedTrustDomain(certificate: X509Certificate): string | null {
+  try {
+    const { uris } = readExtensions(certificate.raw);
+    const [uri] = uris;
+    if (uri === undefined || uris.length > 1) return null;
+    const result = parseSpiffeId(uri);
+    return 'id' in result ? result.id.trustDomain : null;
+  } catch {
+    return null;
+  }
+}
+
 /** RFC 8705 §3.1: the SHA-256 of the DER, base64url. */
 export function thumbprint(certificate: X509Certificate): string {
   return createHash('sha256').update(certificate.raw).digest('base64url');

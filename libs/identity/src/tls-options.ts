@@ -1,6 +1,7 @@
 import { constants } from 'node:crypto';
 import type { ConnectionOptions, SecureContextOptions, TlsOptions } from 'node:tls';
 import type { Identity } from './identity.ts';
+import { allPem } from './trust-bundle.ts';
 
 const ALPN_PROTOCOLS = ['h2'];
 
@@ -38,7 +39,7 @@ export function serverTlsOptions(
     ...contextOptions({
       certificatePem: identity.certificatePem,
       keyPem: identity.keyPem,
-      bundlePem: identity.bundle.pem,
+      bundlePem: allPem(identity),
     }),
     secureContext: identity.secureContext,
     requestCert: true,

@@ -15,6 +15,15 @@ export type TrustBundle = {
   readonly anchors: readonly TrustAnchor[];
 };
 
+/** Which CAs vouch for whom: each trust domain's for its own identities, and for no others (SPIFFE Federation §5). */
+export type TrustBundles = {
+  readonly trustDomain: string;
+  /** Of the own trust domain. */
+  readonly bundle: TrustBundle;
+  /** Of foreign trust domains that are trusted as well, by their names. */
+  readonly federated: ReadonlyMap<string, TrustBundle>;
+};
+
 /** A path from a leaf to the anchor that vouches for it. */
 export type Chain = {
   readonly anchor: TrustAnchor;
@@ -57,6 +66,16 @@ export function parseTrustBundle(
     return { problem: `holds a certificate that is not a CA (serial ${stranger.serialNumber})` };
   }
   return { bundle: { pem, anchors: certificates.map(anchorOf) } };
+}
+
+/** @returns null for a trust domain that is not trusted */
+export function bundleOf(bundles: TrustBundles, trustDomain: string): TrustBundle | null {
+  return trustDomain === bundles.trustDomain ? bundles.bundle : (bundles.federated.get(trustDomain) ?? null);
+}
+
+/** What OpenSSL is given: it knows no trust domains, so verifyPeer holds each peer against the bundle of its own. */
+export function allPem({ bundle, federated }: Pick<TrustBundles, 'bundle' | 'federated'>): string {
+  return [bundle, ...federated.values()].map(({ pem }) => pem).join('\n');
 }
 
 /**

@@ -59,7 +59,7 @@ async function handshake(
   expectation: Partial<PeerExpectation> = {},
   serving: Identity = server,
 ): Promise<{ ofClient: PeerResult; ofServer: PeerResult; clientSocket: TLSSocket }> {
-  const expected = { bundle: serving.bundle, trustDomain: TRUST_DOMAIN, nowMs: now, ...expectation };
+  const expected = { trust: serving, nowMs: now, ...expectation };
   const listener = createServer(serverTlsOptions(serving));
   listener.listen(0, '127.0.0.1');
   await once(listener, 'listening');
@@ -237,8 +237,69 @@ describe('a peer on a live connection', () => {
     if (peer === null || 'problem' in without || 'problem' in both) {
       throw new Error('unreachable: the certificates above are good');
     }
-    expect(isStillTrusted(peer, both.bundle, now)).toBe(true);
-    expect(staleness(peer, both.bundle, peer.notAfterMs)).toBe('EXPIRED');
-    expect(staleness(peer, without.bundle, now)).toBe('UNTRUSTED_ISSUER');
+    const withAnchor = { ...server, bundle: both.bundle };
+    expect(isStillTrusted(peer, withAnchor, now)).toBe(true);
+    expect(staleness(peer, withAnchor, peer.notAfterMs)).toBe('EXPIRED');
+    expect(staleness(peer, { ...server, bundle: without.bundle }, now)).toBe('UNTRUSTED_ISSUER');
+  });
+});
+
+describe('a peer of a foreign trust domain', () => {
+  const FOREIGN = 'partner.example';
+  const FOREIGN_ID = 'spiffe://partner.example/sa/billing';
+  const reasonOf = (result: PeerResult) => ('refusal' in result ? result.refusal.reason : null);
+  let foreign: Authority;
+  let third: Authority;
+  let federated: Identity;
+
+  beforeAll(async () => {
+    foreign = await createAuthority({ trustDomain: FOREIGN, clock, validForMs: HOUR_MS });
+    third = await createAuthority({ trustDomain: 'third.example', clock, validForMs: HOUR_MS });
+    const issued = await authority.issue({ spiffeId: SERVER_ID, validForMs: HOUR_MS });
+    const made = makeIdentity(
+      {
+        ...issued,
+        bundlePem: authority.bundlePem,
+        federatedPem: new Map([
+          [FOREIGN, foreign.bundlePem],
+          ['third.example', third.bundlePem],
+        ]),
+      },
+      { trustDomain: TRUST_DOMAIN, nowMs: now, generation: 1 },
+    );
+    if ('problem' in made) throw new Error(made.problem.detail);
+    federated = made.identity;
+  });
+
+  /** What a server that federates says of a client with these credentials. */
+  const judged = async (credentials: Credentials): Promise<PeerResult> =>
+    (await handshake(clientWith(credentials), {}, federated)).ofClient;
+
+  it('is accepted when the CA of its own trust domain vouches for it', async () => {
+    const result = await judged(await foreign.issue({ spiffeId: FOREIGN_ID, validForMs: HOUR_MS }));
+    expect(result).toMatchObject({ peer: { spiffeId: FOREIGN_ID, trustDomain: FOREIGN } });
+  });
+
+  it('is refused where its trust domain is not federated', async () => {
+    const issued = await foreign.issue({ spiffeId: FOREIGN_ID, validForMs: HOUR_MS });
+    expect(reasonOf((await handshake(clientWith(issued))).ofClient)).toBe('UNTRUSTED_ISSUER');
+  });
+
+  it.each([
+    ['a foreign CA', 'an identity of ours', () => foreign, CLIENT_ID],
+    ['our CA', 'a foreign identity', () => authority, FOREIGN_ID],
+    ['a foreign CA', 'an identity of another foreign trust domain', () => third, FOREIGN_ID],
+  ])('is refused where %s has signed %s', async (_, __, signer, spiffeId) => {
+    const flawed = await signer().issueFlawed({ uris: [spiffeId], validForMs: HOUR_MS });
+    expect(reasonOf(await judged(flawed))).toBe('UNTRUSTED_ISSUER');
+  });
+
+  it('goes when its trust domain is federated no longer, or its CA has left the foreign bundle', async () => {
+    const result = await judged(await foreign.issue({ spiffeId: FOREIGN_ID, validForMs: HOUR_MS }));
+    if ('refusal' in result) throw new Error(result.refusal.detail);
+    expect(staleness(result.peer, federated, now)).toBeNull();
+    expect(staleness(result.peer, server, now)).toBe('UNTRUSTED_ISSUER');
+    const moved = new Map([[FOREIGN, federated.federated.get('third.example') ?? server.bundle]]);
+    expect(staleness(result.peer, { ...server, federated: moved }, now)).toBe('UNTRUSTED_ISSUER');
   });
 });

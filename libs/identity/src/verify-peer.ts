@@ -1,9 +1,9 @@
 import type { X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 import type { LeafRefusal, Purpose } from './leaf-certificate.ts';
-import { readLeaf, thumbprint } from './leaf-certificate.ts';
-import type { TrustBundle } from './trust-bundle.ts';
-import { findChain } from './trust-bundle.ts';
+import { claimedTrustDomain, readLeaf, thumbprint } from './leaf-certificate.ts';
+import type { TrustBundles } from './trust-bundle.ts';
+import { bundleOf, findChain } from './trust-bundle.ts';
 
 /** What a verified certificate proves about the workload on the other end of a connection. */
 export type PeerIdentity = {
@@ -32,13 +32,12 @@ export type PeerRefusal = { readonly reason: PeerRefusalReason; readonly detail:
 export type PeerResult = { readonly peer: PeerIdentity } | { readonly refusal: PeerRefusal };
 
 export type PeerExpectation = {
-  readonly bundle: TrustBundle;
-  readonly trustDomain: string;
+  readonly trust: TrustBundles;
   /** Milliseconds since the epoch. */
   readonly nowMs: number;
   /** Which side the peer is on. */
   readonly peerIs: Purpose;
-  /** The one SPIFFE ID that is accepted; absent: any of the trust domain. */
+  /** The one SPIFFE ID that is accepted; absent: any of the trust domains. */
   readonly spiffeId?: string;
 };
 
@@ -63,23 +62,28 @@ export function verifyPeer(socket: TLSSocket, expected: PeerExpectation): PeerRe
 
 /** @returns why a peer that was accepted once must go now, or null while it may stay */
 export function staleness(
-  peer: Pick<PeerIdentity, 'notAfterMs' | 'issuerKeyId'>,
-  bundle: TrustBundle,
+  peer: Pick<PeerIdentity, 'trustDomain' | 'notAfterMs' | 'issuerKeyId'>,
+  trust: TrustBundles,
   nowMs: number,
 ): 'EXPIRED' | 'UNTRUSTED_ISSUER' | null {
   if (peer.notAfterMs <= nowMs) {
     return 'EXPIRED';
   }
-  return bundle.anchors.some(({ keyId }) => keyId === peer.issuerKeyId) ? null : 'UNTRUSTED_ISSUER';
+  const anchors = bundleOf(trust, peer.trustDomain)?.anchors ?? [];
+  return anchors.some(({ keyId }) => keyId === peer.issuerKeyId) ? null : 'UNTRUSTED_ISSUER';
 }
 
 /** Whether a peer that was accepted once may stay: its certificate has not expired, its CA is still in the bundle. */
-export function isStillTrusted(peer: PeerIdentity, bundle: TrustBundle, nowMs: number): boolean {
-  return staleness(peer, bundle, nowMs) === null;
+export function isStillTrusted(peer: PeerIdentity, trust: TrustBundles, nowMs: number): boolean {
+  return staleness(peer, trust, nowMs) === null;
 }
 
 function judge(leaf: X509Certificate, tlsError: unknown, expected: PeerExpectation): PeerResult {
-  const chain = findChain(leaf, intermediatesOf(leaf), expected.bundle);
+  // What the leaf claims chooses the bundle that has to prove it: the CA of one trust domain vouches for no other.
+  const claimed = claimedTrustDomain(leaf);
+  const foreign = claimed === null ? undefined : expected.trust.federated.get(claimed);
+  const trustDomain = foreign === undefined || claimed === null ? expected.trust.trustDomain : claimed;
+  const chain = findChain(leaf, intermediatesOf(leaf), foreign ?? expected.trust.bundle);
   if (chain === null) {
     return refuse('UNTRUSTED_ISSUER', `no CA of the bundle has issued the certificate${suffix(tlsError)}`);
   }
@@ -94,7 +98,7 @@ function judge(leaf: X509Certificate, tlsError: unknown, expected: PeerExpectati
   if (tlsError !== null) {
     return refuse(reasonOfTls(codeOf(tlsError)), `TLS reports${suffix(tlsError)}`);
   }
-  const read = readLeaf(leaf, expected.trustDomain, [expected.peerIs]);
+  const read = readLeaf(leaf, trustDomain, [expected.peerIs]);
   if ('refusal' in read) {
     return { refusal: read.refusal };
   }

@@ -71,8 +71,7 @@ function admitPeer(
   socket.on('error', () => socket.destroy());
   const own = identity.current();
   const verified = verifyPeer(socket, {
-    bundle: own.bundle,
-    trustDomain: own.trustDomain,
+    trust: own,
     nowMs: clock(),
     peerIs: 'client',
   });
@@ -103,11 +102,11 @@ function admitPeer(
 /** A peer whose certificate has expired, or whose issuer has left the bundle, is drained first and cut after a notice. */
 function sweepStale(parts: InboundParts): void {
   const { connections, identity, clock } = parts;
-  const { bundle } = identity.current();
+  const trust = identity.current();
   for (const connection of connections.open) {
     const peer = connection.context as ConnectionPeer;
     if (peer.staleness !== null) continue;
-    peer.staleness = staleness(peer, bundle, clock());
+    peer.staleness = staleness(peer, trust, clock());
     if (peer.staleness !== null) noticeStale(connection, peer, parts);
   }
 }

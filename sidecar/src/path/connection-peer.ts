@@ -5,6 +5,8 @@ import type { IdentityRules, Policy } from '../policy/index.ts';
 /** Who is at the other end of a connection, and what was worked out about them once. */
 export class ConnectionPeer {
   readonly spiffeId: string;
+  /** Empty for the local app. */
+  readonly trustDomain: string;
   readonly notAfterMs: number;
   /** `x5t#S256` of the certificate; empty for the local app, which shows none. */
   readonly thumbprint: string;
@@ -21,6 +23,7 @@ export class ConnectionPeer {
 
   private constructor(peer: PeerIdentity | null, own: string) {
     this.spiffeId = peer?.spiffeId ?? own;
+    this.trustDomain = peer?.trustDomain ?? '';
     this.notAfterMs = peer?.notAfterMs ?? Number.POSITIVE_INFINITY;
     this.thumbprint = peer?.thumbprint ?? '';
     this.issuerKeyId = peer?.issuerKeyId ?? '';

@@ -106,8 +106,7 @@ function verdictOn(
   target: TlsTarget,
 ): Dialled | { readonly problem: ConnectProblem } {
   const result = verifyPeer(socket, {
-    bundle: identity.bundle,
-    trustDomain: identity.trustDomain,
+    trust: identity,
     nowMs: target.clock(),
     peerIs: 'server',
     spiffeId: target.peerSpiffeId,

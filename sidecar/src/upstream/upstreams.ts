@@ -55,10 +55,10 @@ export function createUpstreams(configs: readonly UpstreamConfig[], parts: Upstr
   const all = () => [...upstreams.values()].flatMap((upstream) => upstream.all);
   let closed = false;
   const maintain = (): void => {
-    const { bundle, generation } = parts.identity.current();
-    const trusts = (peer: PeerIdentity): boolean => isStillTrusted(peer, bundle, parts.clock());
+    const trust = parts.identity.current();
+    const trusts = (peer: PeerIdentity): boolean => isStillTrusted(peer, trust, parts.clock());
     for (const { pool } of all()) {
-      pool.maintain({ generation, trusts });
+      pool.maintain({ generation: trust.generation, trusts });
     }
   };
   const unsubscribe = parts.identity.subscribe(maintain);
