@@ -38,13 +38,7 @@ type ExportQueueOptions<T> = ExportQueueLimits & {
  * the queue fills to its limit and further items are counted as dropped.
  */
 export function createExportQueue<T>(options: ExportQueueOptions<T>): ExportQueue<T> {
-  const {
-    exporter,
-    queueMax,
-    batchMax,
-    batchDelayMsMax = 1000,
-    shutdownMsMax = 3000,
-  } = options;
+  const { exporter, queueMax, batchMax, batchDelayMsMax = 1000, shutdownMsMax = 3000 } = options;
   const totals: ExportTotals = { recorded: 0, exported: 0, dropped: 0 };
   const waiting: T[] = [];
   let timer: NodeJS.Timeout | undefined;

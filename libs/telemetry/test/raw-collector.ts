@@ -12,14 +12,16 @@ export type RawCollector = {
 
 const bytes = (buffer: Buffer): Buffer => buffer;
 
-export async function startRawCollector(): Promise<RawCollector> {
+export async function startRawCollector(
+  service: 'trace.v1.TraceService' | 'logs.v1.LogsService' = 'trace.v1.TraceService',
+): Promise<RawCollector> {
   const exports: Buffer[] = [];
   const arrivals = new EventTarget();
   const server = new Server();
   server.addService(
     {
       Export: {
-        path: '/opentelemetry.proto.collector.trace.v1.TraceService/Export',
+        path: `/opentelemetry.proto.collector.${service}/Export`,
         requestStream: false,
         responseStream: false,
         requestSerialize: bytes,
