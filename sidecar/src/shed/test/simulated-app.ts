@@ -11,6 +11,8 @@ export type Traffic = {
   readonly firstMs: (nowMs: number) => number;
   /** From the first message to the end; the place stays taken. */
   readonly restMs: () => number;
+  /** When the last one comes; default: at the end. */
+  readonly untilMs?: number;
 };
 
 export type Simulation = {
@@ -107,6 +109,7 @@ export function simulate(run: Simulation): Simulated {
   for (const traffic of run.traffic) {
     const next = (): void =>
       agenda.after((-Math.log(1 - run.random()) * 1000) / traffic.perSecond, () => {
+        if (agenda.nowMs > (traffic.untilMs ?? run.durationMs)) return;
         arrive(traffic);
         next();
       });
