@@ -5,7 +5,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Authority } from './authority.ts';
 import { createAuthority } from './authority.ts';
 import type { IdentityProblem } from './identity.ts';
-import type { IdentitySource } from './watch-identity.ts';
+import type { IdentitySource } from './identity-source.ts';
 import { watchIdentity } from './watch-identity.ts';
 
 const HOUR_MS = 3_600_000;

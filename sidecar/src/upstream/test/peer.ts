@@ -43,6 +43,7 @@ export function sourceOf(
   let identity = first;
   return {
     current: () => identity,
+    problem: () => null,
     subscribe: (listener) => {
       listeners.add(listener);
       return () => listeners.delete(listener);
