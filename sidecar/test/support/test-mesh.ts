@@ -50,7 +50,9 @@ export const OPEN_POLICY = stringify({
 
 export type MeshOptions = {
   readonly policy?: string;
-  readonly limits?: Record<string, number>;
+  readonly limits?: Readonly<Record<string, unknown>>;
+  /** Classifies more of the echo service. */
+  readonly overlay?: string;
   /** Inbound sidecars before the app, all endpoints of the one upstream. Default 1. */
   readonly inbounds?: number;
   /** Where the app is; default: an echo server of its own in this process. */
@@ -109,6 +111,7 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
   await writeIdentity('caller');
   await writeFile(file('echo.binpb'), echoDescriptorSet());
   await writeFile(file('policy.yaml'), options.policy ?? OPEN_POLICY);
+  await writeFile(file('overlay.yaml'), options.overlay ?? '{}');
   const echo =
     options.app === undefined ? await startEchoServer({ address: `unix:${file('app.sock')}` }) : null;
 
@@ -119,7 +122,7 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
       bundleFile: file('bundle.pem'),
       trustDomain: TRUST_DOMAIN,
     },
-    contract: { descriptorSetFile: file('echo.binpb'), overlayFiles: [ECHO_OVERLAY_FILE] },
+    contract: { descriptorSetFile: file('echo.binpb'), overlayFiles: [ECHO_OVERLAY_FILE, file('overlay.yaml')] },
     telemetry: {
       listen: '127.0.0.1:0',
       sampleRatio: options.sampleRatio ?? 1,
