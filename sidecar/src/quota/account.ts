@@ -3,7 +3,11 @@ import type { QuotaNumber } from './shortage.ts';
 import { DAY_MS, MINUTE_MS, TokenWindow } from './token-window.ts';
 
 /** A number of a limit that has no room, and when it may have; null: that depends on others. */
-export type Lack = { readonly number: QuotaNumber; readonly max: number; readonly retryDelayMs: number | null };
+export type Lack = {
+  readonly number: QuotaNumber;
+  readonly max: number;
+  readonly retryDelayMs: number | null;
+};
 
 /** One caller's use of one limit, in this process. */
 export class Account {
@@ -56,8 +60,7 @@ export class Account {
   /** Tokens that were reserved are used. */
   use(limit: CompiledLimit, nowMs: number, tokens: number): void {
     this.reserved -= tokens;
-    if (limit.tokensPerMinuteMax !== null)
-      (this.#minute ??= new TokenWindow(MINUTE_MS)).add(nowMs, tokens);
+    if (limit.tokensPerMinuteMax !== null) (this.#minute ??= new TokenWindow(MINUTE_MS)).add(nowMs, tokens);
     if (limit.tokensPerDayMax !== null) (this.#day ??= new TokenWindow(DAY_MS)).add(nowMs, tokens);
   }
 

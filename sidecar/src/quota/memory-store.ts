@@ -8,6 +8,8 @@ import type { QuotaSubject } from './subject.ts';
 
 /** When a call that found no account may come again. */
 const FULL_RETRY_MS = 1000;
+const BEFORE = { wantedTokens: null, midway: false } as const;
+const MIDWAY = { wantedTokens: null, midway: true } as const;
 
 /** Counts in the memory of this process. */
 export class MemoryStore {
@@ -35,17 +37,15 @@ export class MemoryStore {
       const account = this.#accountOf(limit, subject, nowMs);
       if ('kind' in account) return account;
       const lack = account.lackFor(limit, nowMs);
-      if (lack !== null) return shortageOf(limit, subject, lack, false);
+      if (lack !== null) return shortageOf(limit, subject, lack, BEFORE);
       accounts.push(account);
       if (wanted === null || granted === null || !limit.countsTokens) continue;
       const left = account.tokensLeft(limit, nowMs);
-      if (left < 1 || (left < wanted && limit.whenShort === 'refuse'))
-        return shortageOf(
-          limit,
-          subject,
-          account.tokenLack(limit, nowMs, limit.whenShort === 'refuse' ? wanted : 1),
-          false,
-        );
+      if (left < 1 || (left < wanted && limit.whenShort === 'refuse')) {
+        const wantedTokens = limit.whenShort === 'refuse' ? wanted : 1;
+        const short = account.tokenLack(limit, nowMs, wantedTokens);
+        return shortageOf(limit, subject, short, { wantedTokens, midway: false });
+      }
       granted = Math.min(granted, left);
     }
     return new MemoryHold({ limits, accounts, subject, granted, clock: this.#clock, nowMs });
@@ -53,8 +53,7 @@ export class MemoryStore {
 
   #accountOf(limit: CompiledLimit, subject: QuotaSubject, nowMs: number): Account | QuotaShortage {
     const key = accountKey(limit, subject);
-    if (key instanceof UnusableClaim)
-      return { kind: 'quota-claim', limitId: limit.id, claim: key.claim };
+    if (key instanceof UnusableClaim) return { kind: 'quota-claim', limitId: limit.id, claim: key.claim };
     return (
       this.#states.account(limit, key, nowMs) ?? {
         kind: 'quota-accounts-full',
@@ -132,7 +131,7 @@ export class MemoryHold implements QuotaHold {
       const limit = limits[i] as CompiledLimit;
       const account = accounts[i] as Account;
       if (limit.countsTokens && account.tokensLeft(limit, nowMs) < more)
-        return shortageOf(limit, subject, account.tokenLack(limit, nowMs, more), true);
+        return shortageOf(limit, subject, account.tokenLack(limit, nowMs, more), MIDWAY);
     }
     this.#changeReserved(tokens);
     return null;
@@ -151,13 +150,13 @@ function shortageOf(
   limit: CompiledLimit,
   subject: QuotaSubject,
   lack: Lack,
-  midway: boolean,
+  when: typeof MIDWAY | { readonly wantedTokens: number | null; readonly midway: false },
 ): QuotaShortage {
   return {
     kind: 'quota-exceeded',
     limitId: limit.id,
     ...lack,
     subject: accountName(limit, subject),
-    midway,
+    ...when,
   };
 }

@@ -100,7 +100,8 @@ export class Quotas {
 
   #demandOf(subject: QuotaSubject, limits: readonly CompiledLimit[]): Demand {
     const { tokens } = subject;
-    if (tokens === null) return { subject, limits, wanted: null, bound: null };
+    if (tokens === null || !limits.some(({ countsTokens }) => countsTokens))
+      return { subject, limits, wanted: null, bound: null };
     const { inputBound, outputLimit } = tokens;
     const isSaid = outputLimit !== null && outputLimit > 0;
     const output = isSaid ? Math.min(outputLimit, TOKENS_MAX) : this.#options.outputTokensDefault;

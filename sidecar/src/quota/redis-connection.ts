@@ -208,11 +208,7 @@ async function clientOptions(address: RedisAddress): Promise<RedisClientOptions>
 
 async function tlsOptions(tls: NonNullable<RedisAddress['tls']>) {
   const read = (file: string | undefined) => (file === undefined ? undefined : readFile(file));
-  const [ca, cert, key] = await Promise.all([
-    read(tls.caFile),
-    read(tls.certificateFile),
-    read(tls.keyFile),
-  ]);
+  const [ca, cert, key] = await Promise.all([read(tls.caFile), read(tls.certificateFile), read(tls.keyFile)]);
   return {
     tls: true as const,
     ca,

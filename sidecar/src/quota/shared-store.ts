@@ -68,18 +68,23 @@ export class SharedStore {
     const keys: string[] = [];
     for (const limit of limits) {
       const key = accountKey(limit, subject);
-      if (key instanceof UnusableClaim)
-        return { kind: 'quota-claim', limitId: limit.id, claim: key.claim };
+      if (key instanceof UnusableClaim) return { kind: 'quota-claim', limitId: limit.id, claim: key.claim };
       keys.push(...this.#keysOf(limit, key));
     }
     const lease = `${instance}-${(++this.#leases).toString(36)}`;
     const settings = limits.flatMap((limit) => settingsOf(limit, leaseMs));
     const askedAtMs = clock();
-    const call = [lease, String(leaseMs), String(wanted ?? -1), '0', '0'];
+    const isCounted = wanted !== null && limits.some(({ countsTokens }) => countsTokens);
+    const call = [lease, String(leaseMs), String(isCounted ? wanted : -1), '0', '0'];
     const [admitted, second, number, waitMs] = await runner.run(ADMIT, keys, [...call, ...settings]);
     if (admitted !== 1) {
       const limit = limits[Number(second) - 1] as CompiledLimit;
-      return shortageOf(limit, subject, { number: String(number), waitMs: Number(waitMs), midway: false });
+      return shortageOf(limit, subject, {
+        number: String(number),
+        waitMs: Number(waitMs),
+        wantedTokens: number === 'm' || number === 'd' ? (limit.whenShort === 'shrink' ? 1 : wanted) : null,
+        midway: false,
+      });
     }
     const hold = new SharedHold(this, {
       limits,
@@ -87,7 +92,8 @@ export class SharedStore {
       lease,
       keys,
       settings,
-      reserved: wanted === null ? null : Number(second),
+      reserved: isCounted ? Number(second) : (wanted ?? 0),
+      isCounted,
       bound,
       renewedAtMs: askedAtMs,
     });
@@ -141,12 +147,20 @@ type SharedFacts = {
   readonly lease: string;
   readonly keys: readonly string[];
   readonly settings: readonly string[];
-  readonly reserved: number | null;
+  readonly reserved: number;
+  /** Whether any of the limits counts the call's tokens. */
+  readonly isCounted: boolean;
   readonly bound: number | null;
   readonly renewedAtMs: number;
 };
 
-type ShortFacts = { readonly number: string; readonly waitMs: number; readonly midway: boolean };
+type ShortFacts = {
+  readonly number: string;
+  readonly waitMs: number;
+  readonly wantedTokens: number | null;
+  readonly midway: boolean;
+};
+const MIDWAY = { wantedTokens: null, midway: true };
 
 /** A call's room in accounts of the shared store. */
 export class SharedHold implements QuotaHold {
@@ -170,9 +184,9 @@ export class SharedHold implements QuotaHold {
   constructor(store: SharedStore, facts: SharedFacts) {
     this.#store = store;
     this.#facts = facts;
-    this.#isCounted = facts.reserved !== null;
+    this.#isCounted = facts.isCounted;
     this.#bound = facts.bound;
-    this.reserved = facts.reserved ?? 0;
+    this.reserved = facts.reserved;
     this.#reservedReported = this.reserved;
     this.renewedAtMs = facts.renewedAtMs;
   }
@@ -232,7 +246,9 @@ export class SharedHold implements QuotaHold {
     const used = this.#used;
     const ended = this.hasEnded;
     const wanted = Math.max(used, this.#bound ?? used + outputTokensStep);
-    const call = [lease, ended ? 0 : leaseMs, used, this.#isCounted ? wanted : -1, this.#reported].map(String);
+    const call = [lease, ended ? 0 : leaseMs, used, this.#isCounted ? wanted : -1, this.#reported].map(
+      String,
+    );
     try {
       const [granted, short, number, waitMs] = await runner.run(REPORT, keys, [...call, ...settings]);
       this.renewedAtMs = askedAtMs;
@@ -245,7 +261,7 @@ export class SharedHold implements QuotaHold {
       this.#short =
         limit === undefined
           ? null
-          : { limit, facts: { number: String(number), waitMs: Number(waitMs), midway: true } };
+          : { limit, facts: { number: String(number), waitMs: Number(waitMs), ...MIDWAY } };
       if (limit !== undefined) this.#askAgainAtMs = askedAtMs + ASK_AGAIN_MS;
       return true;
     } catch (error) {
@@ -265,7 +281,7 @@ export class SharedHold implements QuotaHold {
     const { limits, subject } = this.#facts;
     const counting = limits.find(({ countsTokens }) => countsTokens) as CompiledLimit;
     const number = counting.tokensPerMinuteMax === null ? 'd' : 'm';
-    const { limit, facts } = this.#short ?? { limit: counting, facts: { number, waitMs: -1, midway: true } };
+    const { limit, facts } = this.#short ?? { limit: counting, facts: { number, waitMs: -1, ...MIDWAY } };
     return shortageOf(limit, subject, facts);
   }
 }
@@ -285,6 +301,7 @@ function shortageOf(limit: CompiledLimit, subject: QuotaSubject, facts: ShortFac
     number,
     max: maxOf(limit, number),
     subject: accountName(limit, subject),
+    wantedTokens: facts.wantedTokens,
     retryDelayMs: facts.waitMs < 0 ? null : facts.waitMs,
     midway: facts.midway,
   };

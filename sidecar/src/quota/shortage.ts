@@ -10,7 +10,9 @@ export type QuotaShortage =
       readonly max: number;
       /** Whose account it is: `identity spiffe://…`, `claim:tenant acme, model m`, or `all callers`. */
       readonly subject: string;
-      /** When there may be room; null: that depends on others. */
+      /** As many tokens the call may use; null: it is not short of tokens, or is in its middle. */
+      readonly wantedTokens: number | null;
+      /** When there may be room; null: that depends on others, or there never is for as many tokens. */
       readonly retryDelayMs: number | null;
       /** The call is in its middle: it has used up what there was. */
       readonly midway: boolean;
