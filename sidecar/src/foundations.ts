@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Contract } from '@gatehouse/contracts';
-import { type IdentitySource, watchIdentity } from '@gatehouse/identity';
+import type { IdentitySource } from '@gatehouse/identity';
 import type { Logger } from '@gatehouse/telemetry/logger';
 import { createSpanRecorder, type SpanRecorder } from '@gatehouse/telemetry/span-recorder';
 import { loadContractFiles } from './config/load-contract-files.ts';
@@ -8,6 +8,7 @@ import { followPolicy, type PolicySource } from './config/policy-source.ts';
 import type { SidecarConfig } from './config/schema.ts';
 import { type FollowedEndpoints, followEndpoints } from './endpoints/index.ts';
 import { type ConnectionSettings, defaultSettings } from './http2/index.ts';
+import { openIdentity } from './open-identity.ts';
 import { ByteBudget } from './path/byte-budget.ts';
 import type { Clock } from './path/call.ts';
 import { DeadlineWheel } from './path/deadline-wheel.ts';
@@ -55,24 +56,12 @@ export async function layFoundations(
       descriptorSetFile: config.contract.descriptorSetFile,
       overlayFiles: config.contract.overlayFiles,
     }),
-    watchIdentity({
-      ...config.identity,
-      clock,
-      onChange: (next) =>
-        logger.info(
-          { identity: next.spiffeId, expires: new Date(next.notAfterMs).toISOString() },
-          'identity renewed',
-        ),
-      onError: (problem) => logger.error({ ...problem }, 'new identity refused, the last good one stays'),
-    }),
+    openIdentity(config, clock, logger),
   ]);
-  const problems = [
-    ...('problems' in loaded ? loaded.problems : []),
-    ...('problem' in watched
-      ? [`${config.identity.certificateFile}: ${watched.problem.code}: ${watched.problem.detail}`]
-      : []),
-  ];
-  if ('problems' in loaded || 'problem' in watched) throw new StartFailure(problems);
+  if ('problems' in loaded || 'problems' in watched) {
+    const each = [loaded, watched].map((part) => ('problems' in part ? part.problems : []));
+    throw new StartFailure(each.flat());
+  }
   const { contract } = loaded;
   const policy =
     config.policyFile === undefined ? null : await loadPolicy(config.policyFile, contract, clock, logger);

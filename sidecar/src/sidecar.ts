@@ -104,6 +104,7 @@ function metricsOf(
     upstreams: () => base.upstreams.views(),
     endpointSources: () => base.endpoints.views(),
     identityExpiresAtMs: () => base.identity.current().notAfterMs,
+    identityFails: () => base.identity.problem() !== null,
     policy: () =>
       base.policy && {
         version: base.policy.current().version,

@@ -43,6 +43,8 @@ async function namedFileProblems(config: SidecarConfig, nowMs: number): Promise<
 
 async function identityProblems({ identity }: SidecarConfig, nowMs: number): Promise<string[]> {
   const problems: string[] = [];
+  // What an agent gives depends on who asks: only the sidecar's own process can find out.
+  if (identity.workloadApi !== undefined) return problems;
   const certificatePem = await tryRead(identity.certificateFile, 'identity.certificateFile', problems);
   const keyPem = await tryRead(identity.keyFile, 'identity.keyFile', problems);
   const bundlePem = await tryRead(identity.bundleFile, 'identity.bundleFile', problems);
@@ -53,9 +55,13 @@ async function identityProblems({ identity }: SidecarConfig, nowMs: number): Pro
   return problems;
 }
 
-async function tryRead(file: string, key: string, problems: string[]): Promise<string | undefined> {
+async function tryRead(
+  file: string | undefined,
+  key: string,
+  problems: string[],
+): Promise<string | undefined> {
   try {
-    return await readInputFile(file);
+    return file === undefined ? undefined : await readInputFile(file);
   } catch (error) {
     problems.push(`${key}: ${(error as Error).message}`);
     return undefined;

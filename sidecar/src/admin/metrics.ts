@@ -5,12 +5,10 @@ import type { ListenerCounts } from '../listen/connections.ts';
 import type { Direction } from '../path/call.ts';
 import { type CallMetrics, DURATION_BUCKETS } from '../path/call-metrics.ts';
 import type { LoadShedder } from '../shed/index.ts';
-import type { LoadShedder } from '../shed/index.ts';
 import type { UpstreamView } from '../upstream/index.ts';
 import { registerEndpoints } from './endpoint-metrics.ts';
 import { registerCallers } from './caller-metrics.ts';
 import { counter, gauge } from './metric-families.ts';
-import { registerShedding } from './shed-metrics.ts';
 import { registerShedding } from './shed-metrics.ts';
 
 /** What the metrics are read from when they are asked for. Nothing is computed on the request path. */
@@ -24,11 +22,11 @@ export type MetricSources = {
   readonly callsActive: (direction: Direction) => number;
   /** Null: no load is shed. */
   readonly shedder: LoadShedder | null;
-  /** Null: no load is shed. */
-  readonly shedder: LoadShedder | null;
   readonly upstreams: () => readonly UpstreamView[];
   readonly endpointSources: () => readonly EndpointSourceView[];
   readonly identityExpiresAtMs: () => number;
+  /** The newest identity can't be had, or is refused. */
+  readonly identityFails: () => boolean;
   readonly policy: () => {
     readonly version: string;
     readonly loadedAtMs: number;
@@ -48,7 +46,6 @@ export function createMetrics(sources: MetricSources): Registry {
   registerConnections(registry, sources);
   registerCircuits(registry, sources);
   registerEndpoints(registry, sources);
-  registerShedding(registry, sources.shedder);
   registerShedding(registry, sources.shedder);
   registerState(registry, sources);
   return registry;
@@ -195,6 +192,15 @@ function registerState(registry: Registry, sources: MetricSources): void {
       labelNames: [],
     },
     (metric) => metric.set(sources.identityExpiresAtMs() / 1000),
+  );
+  gauge(
+    registry,
+    {
+      name: 'gatehouse_identity_failing',
+      help: '1 while files or agent give no good identity and an older one is in use.',
+      labelNames: [],
+    },
+    (metric) => metric.set(sources.identityFails() ? 1 : 0),
   );
   gauge(
     registry,

@@ -32,15 +32,33 @@ function bounded(min: number, max: number, byDefault: number) {
   return z.int(form).min(min, form).max(max, form).default(byDefault);
 }
 
-const identity = z.strictObject({
-  /** PEM: the workload's certificate and any intermediates. */
-  certificateFile: file,
-  /** PEM: its private key. */
-  keyFile: file,
-  /** PEM: the CA certificates of the own trust domain. */
-  bundleFile: file,
-  trustDomain: z.string().regex(/^[a-z0-9._-]{1,255}$/, 'expected a trust domain like example.org'),
-});
+/** The own identity: from three files, or from an agent of the SPIFFE Workload API. */
+const identity = z
+  .strictObject({
+    /** PEM: the workload's certificate and any intermediates. */
+    certificateFile: file.optional(),
+    /** PEM: its private key. */
+    keyFile: file.optional(),
+    /** PEM: the CA certificates of the own trust domain. */
+    bundleFile: file.optional(),
+    /** Where the agent listens. */
+    workloadApi: localAddress('an agent knows a workload by its process').optional(),
+    /** Which identity to take, where an agent gives several. Default: its default one. */
+    spiffeId: spiffeId.optional(),
+    trustDomain: z.string().regex(/^[a-z0-9._-]{1,255}$/, 'expected a trust domain like example.org'),
+  })
+  .superRefine((given, context) => {
+    const report = (key: string, message: string): void =>
+      context.addIssue({ code: 'custom', path: [key], input: given[key as keyof typeof given], message });
+    for (const key of ['certificateFile', 'keyFile', 'bundleFile'] as const) {
+      if (given.workloadApi === undefined && given[key] === undefined)
+        report(key, 'expected a path, or workloadApi instead of files');
+      if (given.workloadApi !== undefined && given[key] !== undefined)
+        report(key, 'expected no file beside workloadApi');
+    }
+    if (given.workloadApi === undefined && given.spiffeId !== undefined)
+      report('spiffeId', 'expected only with workloadApi');
+  }, ALWAYS);
 
 const upstream = z
   .strictObject({
