@@ -57,7 +57,7 @@ export type SidecarProcess = {
   stop(): Promise<void>;
 };
 
-type AppProcess = { readonly child: ChildProcess; readonly address: string };
+export type AppProcess = { readonly child: ChildProcess; readonly address: string };
 
 export type HostileMesh = {
   readonly folder: string;
@@ -68,6 +68,8 @@ export type HostileMesh = {
   startEcho(name: string): Promise<AppProcess>;
   /** Starts the quickest app there is; it answers unary calls with `ok`. */
   startQuickApp(name: string): Promise<AppProcess>;
+  /** Starts a sidecar with a configuration of its own. */
+  startSidecar(name: string, more: object): Promise<SidecarProcess>;
   /** Starts an inbound sidecar before an app; one connection to the app, so that every caller shares it. */
   startInbound(app: string, limits?: Record<string, number>, listen?: string): Promise<SidecarProcess>;
   /** Starts an egress sidecar at `unix:FOLDER/egress.sock`. */
@@ -142,6 +144,7 @@ export async function startHostileMesh(probe: string | null = null): Promise<Hos
     authority,
     identityFiles,
     writeIdentity,
+    startSidecar,
     startEcho: (name) => startApp(file(`${name}.sock`), [ECHO_MAIN, `unix:${file(`${name}.sock`)}`, name]),
     startQuickApp: (name) => startApp(file(`${name}.sock`), [QUICK_APP_MAIN, file(`${name}.sock`)]),
     startInbound: (app, limits = {}, listen = '127.0.0.1:0') =>
