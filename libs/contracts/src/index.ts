@@ -1,7 +1,9 @@
 export { type CallKind, type Contract, type ContractMethod, loadContract } from './contract.ts';
 export type { FieldReader, FieldValues, Malformed } from './field-reader.ts';
 export { nearestName } from './nearest-name.ts';
+export { numberText } from './number-text.ts';
 export { type CostUnit, type Overlay, parseOverlay } from './overlay.ts';
+export type { FieldEdit } from './splice-fields.ts';
 export {
   decodeStatusDetails,
   ERROR_DOMAIN,
@@ -9,8 +11,13 @@ export {
   STATUS_DETAILS_KEY,
   type StatusDetails,
 } from './status-details.ts';
-export { numberText } from './number-text.ts';
-export type { FieldEdit } from './splice-fields.ts';
-export { EVERY_SENSITIVITY, hasDeltas, type PlanStep, type SensitivityBits, type TextPlan } from './text-plan.ts';
+export { decodeStatusMessage, encodeStatusMessage } from './status-message.ts';
+export {
+  EVERY_SENSITIVITY,
+  mayHoldDeltas,
+  type PlanStep,
+  type SensitivityBits,
+  type TextPlan,
+} from './text-plan.ts';
 export { type MessageNode, type TextLeaf, TextWalker } from './text-walker.ts';
 export { findUnclassified, type Unclassified } from './unclassified.ts';

@@ -3,7 +3,10 @@ import { ScalarType } from '@bufbuild/protobuf';
 const bits = new DataView(new ArrayBuffer(8));
 
 /** A number as people write it, without an exponent where it is whole. @param halves of its 64 bits, as on the wire */
-export function numberText(scalar: ScalarType, halves: { readonly low: number; readonly high: number }): string {
+export function numberText(
+  scalar: ScalarType,
+  halves: { readonly low: number; readonly high: number },
+): string {
   bits.setInt32(0, halves.low, true);
   bits.setInt32(4, halves.high, true);
   switch (scalar) {

@@ -172,7 +172,12 @@ export class TextPlans {
     const plan: MutablePlan = { typeName, steps: new Map(), isDelta: false };
     this.#plans.set(keyOf(typeName, bits), plan);
     const key: StepBase = { name: 'key', number: 1, isRepeated: false, wireType: wireTypeOf(field.mapKey) };
-    const value: StepBase = { name: 'value', number: 2, isRepeated: false, wireType: wireTypeOf(field.scalar) };
+    const value: StepBase = {
+      name: 'value',
+      number: 2,
+      isRepeated: false,
+      wireType: wireTypeOf(field.scalar),
+    };
     plan.steps.set(1, field.mapKey === ScalarType.STRING ? plainText(key, bits) : { ...key, kind: 'other' });
     plan.steps.set(2, this.#mapValue(field, value, bits));
     return plan;
@@ -202,7 +207,10 @@ export function textRoleProblems(
     const role = policyOf(field)?.role;
     const name = `${field.parent.typeName}.${field.name}`;
     const { scalar } = field;
-    if (role === FieldRole.FIELD_ROLE_TEXT_DELTA && (scalar !== ScalarType.STRING || field.fieldKind === 'map'))
+    if (
+      role === FieldRole.FIELD_ROLE_TEXT_DELTA &&
+      (scalar !== ScalarType.STRING || field.fieldKind === 'map')
+    )
       problems.push(`${name} has the role of a text delta and must be a string`);
     if (role !== FieldRole.FIELD_ROLE_TEXT_KEY) continue;
     const isNumber = field.fieldKind === 'enum' || NUMBER_WIRE_TYPES.has(wireTypeOf(scalar));
@@ -214,13 +222,13 @@ export function textRoleProblems(
   return problems;
 }
 
-/** Whether a message of this plan can hold text that concatenates over a stream. */
-export function hasDeltas(plan: TextPlan): boolean {
+/** Whether a message of this plan can hold text that concatenates over a stream; what Any holds is not known before it comes. */
+export function mayHoldDeltas(plan: TextPlan): boolean {
   const found = new Set([plan]);
   for (const { steps } of found) {
     for (const step of steps.values()) {
-      if (step.kind === 'text' && step.role === 'delta') return true;
-      if (step.kind === 'message' || step.kind === 'any') found.add(step.child);
+      if (step.kind === 'any' || (step.kind === 'text' && step.role === 'delta')) return true;
+      if (step.kind === 'message') found.add(step.child);
     }
   }
   return false;

@@ -38,7 +38,8 @@ const ANY_VALUE = 2;
  * are: what is not text, and what the contract does not know, stays as it is, byte for byte. As strict as FieldReader:
  * known fields must have their wire type, and embedded messages must end where their length says.
  *
- * One walker serves one thread, message by message; what it found is there until it walks again.
+ * One walker serves one thread, message by message; what it found is there until it walks again. Empty texts are left out, but
+ * for deltas.
  */
 export class TextWalker {
   readonly leaves: TextLeaf[] = [];
@@ -118,7 +119,8 @@ export class TextWalker {
         if (!this.#field(step, node, tagAt, end)) return false;
       } else if (step.kind === 'list' && wireType === LENGTH_DELIMITED) {
         if (!wire.skipPacked(step, end)) return false;
-      } else return wire.fail(`${step.name} has wire type ${wireType} where the contract has ${step.wireType}`);
+      } else
+        return wire.fail(`${step.name} has wire type ${wireType} where the contract has ${step.wireType}`);
     }
     this.#depth--;
     return group === 0 || wire.fail(`group ${group} has no end`);
@@ -137,7 +139,11 @@ export class TextWalker {
         if (length < 0) return false;
         const start = wire.position;
         wire.position += length;
-        return length === 0 || this.#found({ step, node, tagAt, start, end: wire.position, low: 0, high: 0 });
+        const isDelta = step.kind === 'text' && step.role === 'delta';
+        return (
+          (length === 0 && !isDelta) ||
+          this.#found({ step, node, tagAt, start, end: wire.position, low: 0, high: 0 })
+        );
       }
       case 'number':
       case 'usage':
@@ -187,10 +193,16 @@ export class TextWalker {
     const [url] = urls;
     const [value] = values;
     if (value === undefined) return true;
-    const plan = url && this.#plans.named(typeNameIn(wire.buffer.toString('latin1', url.start, url.end)), step.bits);
+    const plan =
+      url && this.#plans.named(typeNameIn(wire.buffer.toString('latin1', url.start, url.end)), step.bits);
     if (!plan) return this.#found(value);
     const held = { plan, step: value.step, parent: node, tagAt: value.tagAt };
-    const inside = { ...held, lengthAt: value.start - lengthBytes(wire.buffer, value), start: value.start, end: value.end };
+    const inside = {
+      ...held,
+      lengthAt: value.start - lengthBytes(wire.buffer, value),
+      start: value.start,
+      end: value.end,
+    };
     const after = wire.position;
     wire.position = value.start;
     if (!this.#enter(inside) || !this.#message(inside, value.end, 0)) return false;

@@ -1,4 +1,4 @@
-import { encodeStatusDetails, STATUS_DETAILS_KEY } from '@gatehouse/contracts';
+import { encodeStatusDetails, encodeStatusMessage, STATUS_DETAILS_KEY } from '@gatehouse/contracts';
 import { type Field, field } from '../http2/index.ts';
 import type { RefusalStatus } from './refusal-status.ts';
 
@@ -17,7 +17,7 @@ export function refusalHead(status: RefusalStatus, metadata: Record<string, stri
 
 /** The trailers that end a call whose head was answered already. */
 export function refusalTrailers(status: RefusalStatus, metadata: Record<string, string>): Field[] {
-  const fields = [STATUS_FIELDS[status.code] as Field, field('grpc-message', percentEncode(status.message))];
+  const fields = [STATUS_FIELDS[status.code] as Field, field('grpc-message', encodeStatusMessage(status.message))];
   const details = encodeStatusDetails(status.code, status.message, {
     ...status.details,
     errorInfo: { reason: status.reason, metadata },
@@ -31,16 +31,4 @@ export function refusalTrailers(status: RefusalStatus, metadata: Record<string, 
 /** A response to something that is not gRPC (gRPC over HTTP/2, "content-type": 415). */
 export function httpRefusalHead(httpStatus: number): Field[] {
   return [field(':status', String(httpStatus))];
-}
-
-/** Percent-encodes a status message (gRPC over HTTP/2, "Status-Message"). */
-function percentEncode(message: string): string {
-  let encoded = '';
-  for (const byte of Buffer.from(message, 'utf8')) {
-    encoded +=
-      byte >= 0x20 && byte <= 0x7e && byte !== 0x25
-        ? String.fromCharCode(byte)
-        : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
-  }
-  return encoded;
 }

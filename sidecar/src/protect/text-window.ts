@@ -66,6 +66,11 @@ export class TextWindow {
     return this.#buffer.length - this.#gone;
   }
 
+  /** Whether anything may still come out, if the text ended now. */
+  get isHolding(): boolean {
+    return this.#open !== null || this.heldCharacters > 0;
+  }
+
   push(text: string): Redacted | Refused {
     if (text === '' && this.#refused === null) return NOTHING;
     return this.#run(text, false);
@@ -74,6 +79,19 @@ export class TextWindow {
   /** The text is over: what was held back goes on. */
   end(): Redacted | Refused {
     return this.#run('', true);
+  }
+
+  /** What `end` would give now. The text may go on all the same. */
+  preview(): Redacted | Refused {
+    const copy = new TextWindow(this.#table, this.#book);
+    copy.#buffer = this.#buffer;
+    copy.#base = this.#base;
+    copy.#at = this.#at;
+    copy.#gone = this.#gone;
+    copy.#open = this.#open && { ...this.#open };
+    copy.#refused = this.#refused;
+    copy.#recordedTo = this.#recordedTo && new Map(this.#recordedTo);
+    return copy.end();
   }
 
   /** All of a text at once. */

@@ -1,0 +1,26 @@
+import type { Hit } from '../text-window.ts';
+import type { TrafficDirection } from './protection-refusal.ts';
+
+/** How often detectors have found something, by direction: in one call, or in all. Never what. */
+export class HitCounts {
+  readonly #counts: Readonly<Record<TrafficDirection, Map<string, number>>> = {
+    request: new Map(),
+    response: new Map(),
+  };
+  readonly #sum: HitCounts | null;
+
+  /** @param sum gets all that is counted here as well */
+  constructor(sum: HitCounts | null = null) {
+    this.#sum = sum;
+  }
+
+  add(direction: TrafficDirection, hits: readonly Hit[]): void {
+    const counts = this.#counts[direction];
+    for (const { detector, count } of hits) counts.set(detector, (counts.get(detector) ?? 0) + count);
+    if (hits.length > 0) this.#sum?.add(direction, hits);
+  }
+
+  of(direction: TrafficDirection): readonly Hit[] {
+    return Array.from(this.#counts[direction], ([detector, count]) => ({ detector, count }));
+  }
+}
