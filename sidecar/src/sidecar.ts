@@ -40,6 +40,7 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
     config: () => describeConfig(base),
     upstreams: () => base.upstreams.views(),
     decisions: base.decisions,
+    clock,
     policy: () => base.policy?.current() ?? null,
   });
   const telemetry = await serveTelemetry(config.telemetry.listen, {

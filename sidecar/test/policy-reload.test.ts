@@ -44,7 +44,7 @@ test('a new document decides the next call of a connection that is open, and lea
     id: 'caller-has-left',
     effect: 'DENY',
     identities: [spiffe('caller')],
-    permissions: ['echo.call'],
+    methods: ['testing.echo.v1.EchoService/Unary'],
   };
   await writePolicy(policyOf('test-2', deny));
   await untilVersion('test-2');

@@ -82,7 +82,7 @@ async function askDocument(policyFile: string, asked: Question): Promise<Explain
   const { explainPolicy } = await import('@gatehouse/sidecar');
   const policy = await loadPolicy(policyFile);
   const { identity, method, model } = asked;
-  const { decision, rules } = explainPolicy(policy, { identity, method, model: model ?? null, token: null });
+  const { decision, rules } = explainPolicy(policy, { identity, method, model: model ?? null, token: null, nowMs: 0 });
   return {
     allowed: decision.allowed,
     ruleId: decision.ruleId ?? '',

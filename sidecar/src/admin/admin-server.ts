@@ -2,21 +2,23 @@ import {
   AdminServiceService,
   type Circuit,
   CircuitState,
-  type DecisionRecord,
   type ExplainRequest,
   type ExplainResponse,
   type GetConfigResponse,
 } from '@gatehouse/contracts/admin';
 import { bindGrpcServer } from '@gatehouse/sockets/grpc';
 import { type handleUnaryCall, Server, status } from '@grpc/grpc-js';
-import type { DecisionLog, LoggedDecision } from '../path/decision-log.ts';
-import { explainPolicy, type Policy } from '../policy/index.ts';
+import type { DecisionLog } from '../path/decision-log.ts';
+import type { Policy } from '../policy/index.ts';
 import type { EndpointView, UpstreamView } from '../upstream/index.ts';
+import { toRecord } from './decision-record.ts';
+import { explain } from './explain.ts';
 
 export type AdminParts = {
   readonly config: () => GetConfigResponse;
   readonly upstreams: () => readonly UpstreamView[];
   readonly decisions: DecisionLog;
+  readonly clock: () => number;
   /** Null on a sidecar without inbound. */
   readonly policy: () => Policy | null;
 };
@@ -44,7 +46,7 @@ export async function serveAdmin(address: string, parts: AdminParts): Promise<Ad
         .newest(limit > 0 ? Math.min(limit, DECISIONS_MAX) : DECISIONS_DEFAULT, refusedOnly)
         .map(toRecord),
     })),
-    explain: unary((request: ExplainRequest) => explain(request, parts.policy())),
+    explain: unary((request: ExplainRequest) => explainOrFail(request, parts)),
   });
   const bound = await bindGrpcServer(server, address);
   return { address: bound, close: () => server.forceShutdown() };
@@ -73,31 +75,18 @@ function unary<Q, S>(answer: (request: Q) => S): handleUnaryCall<Q, S> {
   };
 }
 
-function explain(request: ExplainRequest, policy: Policy | null): ExplainResponse {
+function explainOrFail(request: ExplainRequest, parts: AdminParts): ExplainResponse {
+  const policy = parts.policy();
   if (policy === null) {
     throw new AdminError(
       status.FAILED_PRECONDITION,
       'This sidecar has no inbound listener, so it decides nothing.',
     );
   }
-  const { decision, rules } = explainPolicy(policy, {
-    identity: request.identity,
-    method: request.method,
-    model: request.model === '' ? null : request.model,
-    token: request.tokenIssuer === '' ? null : { issuer: request.tokenIssuer, claims: request.tokenClaims },
-  });
-  return {
-    allowed: decision.allowed,
-    ruleId: decision.ruleId ?? '',
-    reason: decision.allowed ? '' : decision.reason,
-    policyVersion: policy.version,
-    rules: rules.map((rule) => ({ ...rule, effect: '', shadow: false, owner: '', labels: {}, byFailure: false })),
-    limits: [],
-    protections: [],
-    identity: request.identity,
-    method: request.method,
-    model: request.model,
-  };
+  const { decisions, clock } = parts;
+  const explained = explain(request, { policy, decisions, clock });
+  if (!('problem' in explained)) return explained;
+  throw new AdminError(request.decisionId === '' ? status.INVALID_ARGUMENT : status.NOT_FOUND, explained.problem);
 }
 
 const CIRCUIT_STATES = {
@@ -124,9 +113,4 @@ function toCircuit(upstream: string, view: EndpointView): Circuit {
 
 function toDuration(ms: number): { seconds: bigint; nanos: number } {
   return { seconds: BigInt(Math.floor(ms / 1000)), nanos: Math.round((ms % 1000) * 1e6) };
-}
-
-function toRecord(decision: LoggedDecision): DecisionRecord {
-  const { timeMs, ...facts } = decision;
-  return { ...facts, time: new Date(timeMs), ruleOwner: '', ruleLabels: {} };
 }

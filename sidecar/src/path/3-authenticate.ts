@@ -17,9 +17,21 @@ export function authenticate(
   policy: Policy | null,
   tokens: TokenVerifier,
 ): Authenticated | Refusal | Promise<Authenticated | Refusal> {
-  const wanted = policy !== null && call.peer.rulesUnder(policy).needsToken(call.method);
-  if (!wanted || call.authorization === null) return call as Authenticated;
-  const match = BEARER.exec(call.authorization);
+  const rules = policy === null ? null : call.peer.rulesUnder(policy);
+  if (rules === null || !rules.needsToken(call.method) || call.authorization === null)
+    return call as Authenticated;
+  const verified = verify(call, call.authorization, tokens);
+  if (rules.refusesBadToken(call.method)) return verified;
+  // Policy in shadow alone asks for it: nothing comes of a bad one but that the call has none.
+  return verified instanceof Promise ? verified.then(() => call as Authenticated) : (call as Authenticated);
+}
+
+function verify(
+  call: Identified,
+  authorization: string,
+  tokens: TokenVerifier,
+): Authenticated | Refusal | Promise<Authenticated | Refusal> {
+  const match = BEARER.exec(authorization);
   if (match === null) {
     return {
       kind: 'token',

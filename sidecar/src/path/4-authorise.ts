@@ -1,4 +1,4 @@
-import type { Decision, Policy } from '../policy/index.ts';
+import type { Decision, Policy, ShadowDecision } from '../policy/index.ts';
 import type { Authenticated } from './3-authenticate.ts';
 import type { Refusal } from './refusal.ts';
 
@@ -13,6 +13,11 @@ export type DecisionFacts = {
   /** ErrorInfo.reason of the refusal; empty when allowed. */
   readonly reason: string;
   readonly policyVersion: string;
+  /** What policy in shadow would have decided otherwise; null: it agrees, or nothing is in shadow. */
+  readonly shadow: ShadowDecision | null;
+  /** Of the rule: who answers for it, and what groups it with others. */
+  readonly owner: string;
+  readonly labels: Readonly<Record<string, string>>;
 };
 
 class Permit {
@@ -27,21 +32,51 @@ class Permit {
 
 export type { Permit };
 
+/** A token that is refused decides the call before any rule does. */
+export function refusedByToken(reason: string, policyVersion: string): DecisionFacts {
+  return { ...EGRESS, allowed: false, reason, policyVersion };
+}
+
 /** Egress adds nothing to what the upstream's own policy decides: the app may call whatever upstream is configured. */
-const EGRESS: DecisionFacts = Object.freeze({ allowed: true, ruleId: '', reason: '', policyVersion: '' });
+const EGRESS: DecisionFacts = Object.freeze({
+  allowed: true,
+  ruleId: '',
+  reason: '',
+  policyVersion: '',
+  shadow: null,
+  owner: '',
+  labels: {},
+});
 
 /**
  * Asks the policy whether this caller may call this method, with this model and token. Denied unless a rule allows it.
  * @param policy null on egress alone
+ * @param nowMs what conditions see as `now`
  */
-export function authorise(call: Authenticated, policy: Policy | null): Permitted | Refusal {
+export function authorise(call: Authenticated, policy: Policy | null, nowMs: number): Permitted | Refusal {
   if (policy === null) return permit(call, EGRESS);
-  const decision = call.peer
-    .rulesUnder(policy)
-    .decide({ method: call.method, model: call.model, token: call.token });
-  return decision.allowed
-    ? permit(call, { allowed: true, ruleId: decision.ruleId, reason: '', policyVersion: policy.version })
-    : deny(call, decision, policy);
+  const rules = call.peer.rulesUnder(policy);
+  const { method, model, token, requestValues } = call;
+  const request = {
+    method,
+    model,
+    outputTokensLimit: requestValues?.outputTokensLimit ?? null,
+    priority: requestValues?.priority ?? null,
+    token,
+    nowMs,
+  };
+  const decision = rules.decide(request);
+  const rule = decision.ruleId === null ? undefined : policy.rule(decision.ruleId);
+  const facts: DecisionFacts = {
+    allowed: decision.allowed,
+    ruleId: decision.ruleId ?? '',
+    reason: decision.allowed ? '' : decision.reason,
+    policyVersion: policy.version,
+    shadow: rules.shadowOf(request, decision),
+    owner: rule?.owner ?? '',
+    labels: rule?.labels ?? EGRESS.labels,
+  };
+  return decision.allowed ? permit(call, facts) : deny(call, facts, decision);
 }
 
 function permit(call: Authenticated, facts: DecisionFacts): Permitted {
@@ -50,11 +85,13 @@ function permit(call: Authenticated, facts: DecisionFacts): Permitted {
   return call as Permitted;
 }
 
-function deny(call: Authenticated, decision: Extract<Decision, { allowed: false }>, policy: Policy): Refusal {
+type Denial = Extract<Decision, { allowed: false }>;
+
+function deny(call: Authenticated, facts: DecisionFacts, decision: Denial): Refusal {
   const { reason } = decision;
   // A SPIFFE ID may have 2048 bytes; the details carry it whole.
   const who = call.identity.length > 256 ? `${call.identity.slice(0, 256)}…` : call.identity;
-  call.decision = { allowed: false, ruleId: decision.ruleId ?? '', reason, policyVersion: policy.version };
+  call.decision = facts;
   call.permit = null;
   const what =
     call.model === null ? call.path : `${call.path} with model ${JSON.stringify(call.model.slice(0, 128))}`;
@@ -62,19 +99,25 @@ function deny(call: Authenticated, decision: Extract<Decision, { allowed: false 
     return {
       kind: 'token',
       reason,
-      sentence: `${who} may call ${what} only with an end-user token (policy ${policy.version}).`,
+      sentence: `${who} may call ${what} only with an end-user token (policy ${facts.policyVersion}).`,
     };
   }
-  const sentence = `${who} may not call ${what}: ${reasonText(decision)} (policy ${policy.version}).`;
+  const sentence = `${who} may not call ${what}: ${reasonText(decision)} (policy ${facts.policyVersion}).`;
   return { kind: 'denied', reason, sentence };
 }
 
-function reasonText({ reason, ruleId }: Extract<Decision, { allowed: false }>): string {
+function reasonText({ reason, ruleId }: Denial): string {
   switch (reason) {
     case 'DENIED_BY_RULE':
       return `rule ${JSON.stringify(ruleId)} denies it`;
     case 'TOKEN_REQUIRED':
       return 'the call has to bring an end-user token';
+    case 'CONDITION_FALSE':
+      return `the condition of rule ${JSON.stringify(ruleId)} does not hold for it`;
+    case 'CONDITION_FAILED':
+      return `the condition of rule ${JSON.stringify(ruleId)} asks for what the call does not have`;
+    case 'TOKEN_CLAIMS_MALFORMED':
+      return 'the token has claims of another type or size than policy takes';
     case 'TOKEN_CLAIMS':
       return 'the token lacks the claims that a rule asks for';
     case 'MODEL_REQUIRED':

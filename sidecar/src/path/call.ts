@@ -1,6 +1,7 @@
 import type { ContractMethod, FieldValues } from '@gatehouse/contracts';
 import type { TraceParent } from '@gatehouse/telemetry/trace-context';
 import type { Field, Stream } from '../http2/index.ts';
+import { modelOf } from '../policy/index.ts';
 import type { Lane } from '../shed/index.ts';
 import type { VerifiedToken } from '../tokens/index.ts';
 import type { DecisionFacts, Permit } from './4-authorise.ts';
@@ -13,6 +14,9 @@ export type Direction = 'inbound' | 'egress';
 
 /** Milliseconds since 1970 with fractions; never goes back. */
 export type Clock = () => number;
+
+const NONE: readonly never[] = Object.freeze([]);
+const NOTHING_FOUND: Readonly<Record<string, number>> = Object.freeze({});
 
 /**
  * One call on its way. The stages add their facts to it; which of them are there is what the stage types (Accepted …
@@ -62,6 +66,15 @@ export class Call {
   attempts = 0;
   /** Empty until decided. */
   decisionId = '';
+  /** Tokens used so far, where the app's answers were read for them. */
+  inputTokens = 0;
+  outputTokens = 0;
+  /** Ids of the limits that count the call. */
+  limitsTouched: readonly string[] = NONE;
+  /** How often each detector has found something, by its name. */
+  detections: Readonly<Record<string, number>> = NOTHING_FOUND;
+  /** The call's record has been kept, or is not wanted. */
+  audited = false;
 
   constructor(direction: Direction, stream: Stream, startedAtMs: number) {
     this.direction = direction;
@@ -69,9 +82,9 @@ export class Call {
     this.startedAtMs = startedAtMs;
   }
 
-  /** The model that the caller asks for, where it was read. */
+  /** The model that the caller asks for, as `name` or `name@version`, where it was read. */
   get model(): string | null {
-    return this.requestValues?.model ?? null;
+    return modelOf(this.requestValues);
   }
 }
 

@@ -20,6 +20,9 @@ function decided(name: string, allowed: boolean): Call {
     ruleId: allowed ? 'r1' : '',
     reason: allowed ? '' : 'NO_MATCHING_RULE',
     policyVersion: 'v1@abc',
+    shadow: null,
+    owner: '',
+    labels: {},
   };
   return call;
 }

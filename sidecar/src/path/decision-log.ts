@@ -1,6 +1,7 @@
+import type { ShadowDecision, TokenFacts } from '../policy/index.ts';
 import type { Call } from './call.ts';
 
-/** One decision as the admin view shows it. Holds names and ids, never content. */
+/** One decision, kept for the admin view. Holds names and ids, never content. */
 export type LoggedDecision = {
   readonly decisionId: string;
   readonly timeMs: number;
@@ -12,7 +13,19 @@ export type LoggedDecision = {
   readonly model: string;
   readonly policyVersion: string;
   readonly traceId: string;
+  /** What policy in shadow would have decided otherwise. */
+  readonly shadow: ShadowDecision | null;
+  readonly ruleOwner: string;
+  readonly ruleLabels: Readonly<Record<string, string>>;
+  /** What it was decided by beside the above: for asking again, shown to nobody. */
+  readonly asked: {
+    readonly outputTokensLimit: number | null;
+    readonly priority: number | null;
+    readonly token: TokenFacts | null;
+  };
 };
+
+const NO_LABELS: Readonly<Record<string, string>> = {};
 
 /** The last decisions, in a ring. */
 export class DecisionLog {
@@ -41,9 +54,22 @@ export class DecisionLog {
       model: call.model ?? '',
       policyVersion: decision?.policyVersion ?? '',
       traceId: call.trace?.traceId ?? '',
+      shadow: decision?.shadow ?? null,
+      ruleOwner: decision?.owner ?? '',
+      ruleLabels: decision?.labels ?? NO_LABELS,
+      asked: {
+        outputTokensLimit: call.requestValues?.outputTokensLimit ?? null,
+        priority: call.requestValues?.priority ?? null,
+        token: call.token,
+      },
     };
     this.#count += 1;
     return decisionId;
+  }
+
+  /** Undefined: there was none of this id, or it has left the ring. */
+  find(decisionId: string): LoggedDecision | undefined {
+    return this.#ring.find((decision) => decision?.decisionId === decisionId);
   }
 
   /** Newest first. */

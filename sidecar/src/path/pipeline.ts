@@ -6,7 +6,7 @@ import type { AppPool, Upstreams } from '../upstream/index.ts';
 import { type Accepted, accept } from './1-accept.ts';
 import { identify } from './2-identify.ts';
 import { type Authenticated, authenticate } from './3-authenticate.ts';
-import { authorise, type Permitted } from './4-authorise.ts';
+import { authorise, type Permitted, refusedByToken } from './4-authorise.ts';
 import { type AdmissionControl, type Admitted } from './5-admit.ts';
 import { type Routed, routeEgress, routeInbound, type Target } from './6-route.ts';
 import { Forwarding, type ForwardLimits } from './7-forward.ts';
@@ -17,6 +17,7 @@ import type { ConnectionPeer } from './connection-peer.ts';
 import type { DeadlineWheel } from './deadline-wheel.ts';
 import { GrpcStatus } from './grpc-status.ts';
 import { chainFilters, isRefusal, MessageCheck, type MessageFilter } from './message-filter.ts';
+import { laterValues } from './later-values.ts';
 import { readMessage } from './message-gate.ts';
 import { Passage, type PassageOwner } from './passage.ts';
 import type { Refusal } from './refusal.ts';
@@ -131,19 +132,22 @@ export class Pipeline implements PassageOwner {
       deadlines.add(passage);
       const call = passage.call as Authenticated;
       const values = readMessage(framed, call.method, call.encoding);
-      // A priority that can't be read is no reason to refuse.
-      if (isRefusal(values) && isForPolicy) return values;
+      const policy = this.#parts.policy();
       if (!isRefusal(values)) call.requestValues = values;
-      return this.#dispatch(passage, this.#authorise(call, this.#parts.policy()));
+      // A priority that can't be read is no reason to refuse, nor is what policy in shadow alone wants to read.
+      else if (isForPolicy && policy && call.peer.rulesUnder(policy).refusesUnreadable(call.method))
+        return values;
+      return this.#dispatch(passage, this.#authorise(call, policy));
     });
   }
 
-  /** A later message that asks for another model is decided on again; one that names none goes with the first. */
+  /** A later message that asks for something else is decided on again; what it leaves out goes with those before. */
   #reauthorise(call: Authenticated, framed: Buffer): Refusal | null {
     const values = readMessage(framed, call.method, call.encoding);
     if (isRefusal(values)) return values;
-    if (values.model === undefined || values.model === call.requestValues?.model) return null;
-    call.requestValues = { ...values, outputTokensLimit: call.requestValues?.outputTokensLimit };
+    const next = laterValues(call.requestValues, values);
+    if (next === null) return null;
+    call.requestValues = next;
     const permitted = this.#authorise(call, this.#parts.policy());
     return isRefusal(permitted) ? permitted : null;
   }
@@ -191,12 +195,12 @@ export class Pipeline implements PassageOwner {
   /** A token that is refused decides the call before any rule does. */
   #decidedByToken(call: Call, refusal: Refusal, policy: Policy): void {
     const { reason } = statusOf(call, refusal);
-    call.decision = { allowed: false, ruleId: '', reason, policyVersion: policy.version };
+    call.decision = refusedByToken(reason, policy.version);
     call.decisionId = this.#parts.observer.decided(call);
   }
 
   #authorise(call: Authenticated, policy: Policy | null): Permitted | Refusal {
-    const permitted = authorise(call, policy);
+    const permitted = authorise(call, policy, this.#parts.clock());
     if (policy !== null) call.decisionId = this.#parts.observer.decided(call);
     return permitted;
   }

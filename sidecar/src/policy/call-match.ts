@@ -1,6 +1,6 @@
 import type { Contract } from '@gatehouse/contracts';
 import type { CallMatch } from '@gatehouse/contracts/policy';
-import { type IdentityPattern, matchesIdentity, parseIdentityPattern } from './identity-pattern.ts';
+import { coversIdentity, type IdentityPattern, parseIdentityPattern } from './identity-pattern.ts';
 import { ModelMatcher } from './model-matcher.ts';
 import { pathsOf } from './schema-parts.ts';
 
@@ -22,7 +22,7 @@ export class CompiledMatch {
 
   /** Whether it concerns an identity; asked once for each. */
   concerns(identity: IdentityPattern): boolean {
-    return this.#identities?.some((pattern) => matchesIdentity(pattern, identity)) ?? true;
+    return this.#identities?.some((pattern) => coversIdentity(pattern, identity)) ?? true;
   }
 
   hasPath(path: string): boolean {

@@ -53,6 +53,7 @@ test('compiles a document into the message that policy.proto describes, with its
     jwks: { $case: 'jwksFile', value: 'staff.jwks.json' },
     clockSkewSeconds: 30,
     binding: TokenBinding.TOKEN_BINDING_CERTIFICATE,
+    claims: {},
   });
   expect(policy.document.rules[1]).toEqual({
     id: 'no',

@@ -1,58 +1,129 @@
 import { createHash } from 'node:crypto';
+import { posix } from 'node:path';
 import type { Contract } from '@gatehouse/contracts';
-import { Effect, type Rule } from '@gatehouse/contracts/policy';
-import { type DocumentProblem, readDocument } from '@gatehouse/documents';
+import type { DocumentProblem } from '@gatehouse/documents';
+import type { CompiledRule } from './compiled-rule.ts';
+import { ConditionCompiler, type TokenTypes } from './condition.ts';
+import { tokenTypesOf } from './condition-checks.ts';
+import { checkDocument } from './document-checks.ts';
+import { type PolicyFile, type ReadSources, readSources } from './document-source.ts';
 import { type IdentityPattern, parseIdentityPattern } from './identity-pattern.ts';
 import { compileLimit } from './limits.ts';
 import { ModelMatcher } from './model-matcher.ts';
-import { type CompiledRule, Policy } from './policy.ts';
-import { policySchema } from './policy-schema.ts';
+import { placedEntries, type SectionEntry } from './placed-entries.ts';
+import { Policy } from './policy.ts';
+import type { PolicyInput } from './policy-schema.ts';
 import { compileProtection } from './protections.ts';
 import { pathsOf } from './schema-parts.ts';
 import { toDocument } from './to-document.ts';
 
+export interface CompileOptions {
+  readonly contract: Contract;
+  /** Of the document, for places in problems. What it includes is relative to its folder. */
+  readonly fileName: string;
+  /** Gives the text of an included file; throws when it cannot be read. Default: nothing may be included. */
+  readonly readFile?: (file: string) => string;
+  /** Names of the keys that protections may use. Default: not checked. */
+  readonly protectionKeys?: ReadonlySet<string>;
+}
+
+/** `files`: the document and all that was read or looked for on its way. */
+export type CompiledPolicy =
+  | { readonly policy: Policy; readonly files: readonly PolicyFile[] }
+  | { readonly problems: readonly DocumentProblem[]; readonly files: readonly PolicyFile[] };
+
 /**
  * Compiles a policy document against a contract, whole or not at all: one problem anywhere refuses it, and all problems
- * are given at once. Rules with models leave out those of their methods whose request names no model.
+ * of all its files are given at once. Rules with models leave out those of their methods whose request names no model.
  */
-export function compilePolicy(
-  text: string,
-  { contract, fileName }: { readonly contract: Contract; readonly fileName: string },
-): { policy: Policy } | { problems: readonly DocumentProblem[] } {
-  const read = readDocument(policySchema(contract), text, fileName);
-  if ('problems' in read) return { problems: read.problems.toSorted(byPlace) };
-  const document = toDocument(read.value);
-  const rules = document.rules.map((rule) => compileRule(rule, contract));
-  const limits = document.limits.map((limit) => compileLimit(limit, contract));
-  const protections = document.protections.map((protection) => compileProtection(protection, contract));
-  const digest = createHash('sha256').update(text).digest('hex');
-  return { policy: new Policy({ document, digest, rules, limits, protections, contract }) };
+export function compilePolicy(text: string, options: CompileOptions): CompiledPolicy {
+  const { contract, fileName, readFile, protectionKeys } = options;
+  const read = readSources(text, { contract, fileName, readFile });
+  const { files } = read;
+  const problems = [
+    ...read.sources.flatMap((source) => source.problems),
+    ...checkDocument(read, { contract, protectionKeys }),
+  ];
+  if (problems.length > 0 || read.main === null) {
+    const order = new Map(files.map(({ file }, index) => [file, index]));
+    const fileOrder = ({ file }: DocumentProblem): number => order.get(file) ?? 0;
+    const byPlace = (one: DocumentProblem, other: DocumentProblem): number =>
+      fileOrder(one) - fileOrder(other) || one.line - other.line || one.column - other.column;
+    return { problems: problems.toSorted(byPlace), files };
+  }
+  return { policy: compile(read, read.main, contract), files };
 }
 
-function byPlace(one: DocumentProblem, other: DocumentProblem): number {
-  return one.line - other.line || one.column - other.column;
+function compile(read: ReadSources, main: PolicyInput, contract: Contract): Policy {
+  const entriesOf = <Name extends Parameters<typeof placedEntries>[1]>(name: Name): SectionEntry<Name>[] =>
+    placedEntries(read.sources, name).map(({ entry }) => entry);
+  const jwtIssuers = entriesOf('jwtIssuers');
+  const rules = entriesOf('rules');
+  const document = toDocument({
+    ...main,
+    jwtIssuers,
+    rules,
+    limits: entriesOf('limits'),
+    detectors: entriesOf('detectors'),
+    protections: entriesOf('protections'),
+  });
+  const conditions = new ConditionCompiler();
+  return new Policy({
+    document,
+    digest: digestOf(read.files),
+    rules: rules.map((rule) => {
+      const types = rule.condition === undefined ? null : tokenTypesOf(rule, jwtIssuers);
+      return compileRule(rule, contract, types === null ? null : { conditions, types });
+    }),
+    limits: document.limits.map((limit) => compileLimit(limit, contract)),
+    protections: document.protections.map((protection) => compileProtection(protection, contract)),
+    contract,
+  });
 }
 
-function compileRule(rule: Rule, contract: Contract): CompiledRule {
-  const isDeny = rule.effect === Effect.EFFECT_DENY;
-  const models = rule.models.length > 0 ? new ModelMatcher(rule.models) : null;
-  const paths = pathsOf(rule, contract);
+/** Of a document alone the digest of its text; else of all texts with their names, as seen from the document. */
+function digestOf(files: readonly PolicyFile[]): string {
+  const hash = createHash('sha256');
+  const [main, ...included] = files;
+  hash.update(main?.text ?? '');
+  const folder = posix.dirname(main?.file ?? '');
+  for (const { file, text } of included)
+    hash.update(`\0${posix.relative(folder, file)}\0${Buffer.byteLength(text)}\0`).update(text);
+  return hash.digest('hex');
+}
+
+function compileRule(
+  rule: SectionEntry<'rules'>,
+  contract: Contract,
+  condition: { readonly conditions: ConditionCompiler; readonly types: TokenTypes } | null,
+): CompiledRule {
+  const { id, effect, methods = [], permissions = [], token } = rule;
+  const isDeny = effect === 'DENY' || effect === 'EFFECT_DENY';
+  const models = rule.models === undefined ? null : new ModelMatcher(rule.models);
+  const paths = pathsOf({ methods, permissions }, contract);
+  const compiled = condition?.conditions.compile(rule.condition ?? '', condition.types) ?? null;
+  if (compiled !== null && 'problem' in compiled) throw new Error(`the checks let a condition of ${id} pass`);
   return {
-    id: rule.id,
+    id,
     effect: isDeny ? 'DENY' : 'ALLOW',
     identities: rule.identities.map((text) => parseIdentityPattern(text) as IdentityPattern),
     paths: new Set(
       models === null ? paths : paths.filter((path) => contract.methods.get(path)?.requestFields?.readsModel),
     ),
     models,
-    token: rule.token
-      ? {
-          issuer: rule.token.issuer,
-          claims: rule.token.claims.map(({ name, values }) => ({ name, values: new Set(values) })),
-        }
-      : null,
+    token:
+      token === undefined
+        ? null
+        : {
+            issuer: token.issuer,
+            claims: (token.claims ?? []).map(({ name, values }) => ({ name, values: new Set(values) })),
+          },
+    condition: compiled?.condition ?? null,
+    shadow: rule.shadow ?? false,
+    owner: rule.owner ?? '',
+    labels: rule.labels ?? {},
     decision: isDeny
-      ? { allowed: false, ruleId: rule.id, reason: 'DENIED_BY_RULE' }
-      : { allowed: true, ruleId: rule.id },
+      ? { allowed: false, ruleId: id, reason: 'DENIED_BY_RULE' }
+      : { allowed: true, ruleId: id },
   };
 }

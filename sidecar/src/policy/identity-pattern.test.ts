@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { type IdentityPattern, matchesIdentity, parseIdentityPattern } from './identity-pattern.ts';
+import { coversIdentity, type IdentityPattern, parseIdentityPattern } from './identity-pattern.ts';
 
 function parsed(text: string): IdentityPattern {
   const pattern = parseIdentityPattern(text);
@@ -21,7 +21,7 @@ test.each([
   ['spiffe://a.b/ns/**', 'spiffe://a.b/nsx/one', false],
   ['spiffe://a.b/**', 'spiffe://a.b/any', true],
 ])('%s names %s: %s', (pattern, identity, expected) => {
-  expect(matchesIdentity(parsed(pattern), parsed(identity))).toBe(expected);
+  expect(coversIdentity(parsed(pattern), parsed(identity))).toBe(expected);
 });
 
 test.each([

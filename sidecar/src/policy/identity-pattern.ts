@@ -26,16 +26,16 @@ export function parseIdentityPattern(text: string): IdentityPattern | undefined 
   return { trustDomain, segments, isExact: !segments.some((segment) => segment.startsWith('*')) };
 }
 
-/** `identity` must be exact. */
-export function matchesIdentity(pattern: IdentityPattern, identity: IdentityPattern): boolean {
-  if (pattern.trustDomain !== identity.trustDomain) return false;
-  const takesRest = pattern.segments.at(-1) === '**';
-  const fixed = takesRest ? pattern.segments.length - 1 : pattern.segments.length;
-  const { length } = identity.segments;
+/** Whether a pattern matches an identity, or all that another pattern matches. */
+export function coversIdentity(broad: IdentityPattern, narrow: IdentityPattern): boolean {
+  if (broad.trustDomain !== narrow.trustDomain) return false;
+  const takesRest = broad.segments.at(-1) === '**';
+  const fixed = takesRest ? broad.segments.length - 1 : broad.segments.length;
+  const { length } = narrow.segments;
   if (takesRest ? length <= fixed : length !== fixed) return false;
   for (let i = 0; i < fixed; i++) {
-    const segment = pattern.segments[i];
-    if (segment !== '*' && segment !== identity.segments[i]) return false;
+    const [one, other] = [broad.segments[i], narrow.segments[i]];
+    if (one === '*' ? other === '**' : one !== other) return false;
   }
   return true;
 }

@@ -1,7 +1,10 @@
 export { compilePolicy } from './compile-policy.ts';
-export { explainPolicy } from './explain-policy.ts';
+export type { Decision, DecisionRequest, TokenFacts } from './compiled-rule.ts';
+export { type ExplainRequest, type Explanation, explainPolicy } from './explain-policy.ts';
+export type { IdentityRules, ShadowDecision } from './identity-rules.ts';
 export type { CompiledLimit } from './limits.ts';
-export type { Decision, IdentityRules, Policy, TokenFacts } from './policy.ts';
+export { modelOf } from './model-name.ts';
+export type { Policy } from './policy.ts';
 export { policyJsonSchema } from './policy-schema.ts';
 export type { CompiledProtection } from './protections.ts';
 export { type ExpectationResult, runExpectations } from './run-expectations.ts';

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ALWAYS, enumSchema, NAMES_MAX } from './schema-parts.ts';
 
 const CLOCK_SKEW_SECONDS_MAX = 300;
+const CLAIMS_MAX = 64;
 
 /** Signatures by a private key (RFC 7518 §3.1, RFC 8037). Shared secrets and `none` are left out (RFC 8725 §3.1). */
 const ALGORITHMS = [
@@ -39,6 +40,13 @@ export function jwtIssuerSchema() {
         .max(CLOCK_SKEW_SECONDS_MAX, `expected at most ${CLOCK_SKEW_SECONDS_MAX}`)
         .optional(),
       binding: enumSchema('TOKEN_BINDING_', ['CERTIFICATE', 'SPIFFE_CLAIM']).optional(),
+      claims: z
+        .record(
+          z.string().min(1, 'expected the name of a claim').max(256, 'expected at most 256 characters'),
+          enumSchema('CLAIM_TYPE_', ['STRING', 'STRING_LIST', 'INT', 'BOOL']),
+        )
+        .refine((claims) => Object.keys(claims).length <= CLAIMS_MAX, `expected at most ${CLAIMS_MAX} claims`)
+        .optional(),
     })
     .superRefine((issuer, context) => {
       if ((issuer.jwksFile === undefined) === (issuer.jwksUrl === undefined)) {

@@ -1,17 +1,40 @@
 import type { Contract } from '@gatehouse/contracts';
 import { z } from 'zod';
-import { parseIdentityPattern, TRUST_DOMAIN_PATTERN } from './identity-pattern.ts';
+import { TRUST_DOMAIN_PATTERN } from './identity-pattern.ts';
 import { jwtIssuerSchema } from './jwt-issuer-schema.ts';
 import { limitSchema } from './limit-schema.ts';
 import { customDetectorSchema, protectionSchema } from './protection-schema.ts';
 import { ruleSchema } from './rule-schema.ts';
-import { ALWAYS, enumSchema, listOf, NAMES_MAX, type Report, suggestion } from './schema-parts.ts';
+import { ALWAYS, enumSchema, NAMES_MAX } from './schema-parts.ts';
 
 const RULES_MAX = 10_000;
+const INCLUDES_MAX = 100;
+
+/** What a document and the files that it includes have in common. */
+function sections(contract: Contract | undefined) {
+  return {
+    includes: z
+      .array(
+        z
+          .string()
+          .min(1, 'expected a file')
+          .max(1024)
+          .refine((file) => !file.startsWith('/') && !file.includes('\\'), 'expected a relative path'),
+      )
+      .max(INCLUDES_MAX, `expected at most ${INCLUDES_MAX} files`)
+      .optional(),
+    jwtIssuers: z.array(jwtIssuerSchema()).max(NAMES_MAX).optional(),
+    rules: z.array(ruleSchema(contract)).max(RULES_MAX, `expected at most ${RULES_MAX} rules`).optional(),
+    limits: z.array(limitSchema(contract)).max(NAMES_MAX).optional(),
+    detectors: z.array(customDetectorSchema()).max(NAMES_MAX).optional(),
+    protections: z.array(protectionSchema(contract)).max(NAMES_MAX).optional(),
+  };
+}
 
 /**
  * The policy document in YAML: the JSON names of gatehouse.policy.v1.PolicyDocument. With a contract, methods and
- * permissions have to be the contract's; without one their form alone is checked.
+ * permissions have to be the contract's; without one their form alone is checked. What lies between entries is checked
+ * over all files at once, elsewhere.
  */
 export function policySchema(contract: Contract | undefined) {
   return z
@@ -24,11 +47,11 @@ export function policySchema(contract: Contract | undefined) {
         .array(z.string().regex(TRUST_DOMAIN_PATTERN, 'expected a trust domain such as gatehouse.local'))
         .min(1, 'expected at least one trust domain')
         .max(NAMES_MAX),
-      jwtIssuers: z.array(jwtIssuerSchema()).max(NAMES_MAX).optional(),
-      rules: z.array(ruleSchema(contract)).max(RULES_MAX, `expected at most ${RULES_MAX} rules`),
-      limits: z.array(limitSchema(contract)).max(NAMES_MAX).optional(),
-      detectors: z.array(customDetectorSchema()).max(NAMES_MAX).optional(),
-      protections: z.array(protectionSchema(contract)).max(NAMES_MAX).optional(),
+      contractDigest: z
+        .string()
+        .regex(/^[0-9a-f]{12,64}$/, 'expected at least twelve digits of a SHA-256, in hex')
+        .optional(),
+      ...sections(contract),
       audit: z
         .strictObject({
           allowedSampleRatio: z.number().min(0, 'expected 0 to 1').max(1, 'expected 0 to 1').optional(),
@@ -38,66 +61,21 @@ export function policySchema(contract: Contract | undefined) {
         .optional(),
     })
     .superRefine((document, context) => {
-      const report: Report = (path, message, input) =>
-        context.addIssue({ code: 'custom', path: [...path], message, input });
-      reportRepeated(listOf(document.jwtIssuers), ['jwtIssuers'], 'name', report);
-      reportRepeated(listOf(document.jwtIssuers), ['jwtIssuers'], 'issuer', report);
-      for (const key of ['rules', 'limits', 'protections'] as const)
-        reportRepeated(listOf<object>(document[key]), [key], 'id', report);
-      reportRepeated(listOf(document.detectors), ['detectors'], 'name', report);
-      reportUnknownIssuers(document, report);
-      reportForeignIdentities(document, report);
+      if (document.rules !== undefined || document.includes !== undefined) return;
+      context.addIssue({ code: 'invalid_type', expected: 'array', path: ['rules'], input: undefined });
     }, ALWAYS);
+}
+
+/** A file that a document includes. */
+export function includedSchema(contract: Contract | undefined) {
+  return z.strictObject(sections(contract));
 }
 
 /** What the schema gives. */
 export type PolicyInput = z.infer<ReturnType<typeof policySchema>>;
+export type IncludedInput = z.infer<ReturnType<typeof includedSchema>>;
 
 /** The JSON schema of the document (draft 2020-12), for editors. */
 export function policyJsonSchema(): object {
   return z.toJSONSchema(policySchema(undefined), { io: 'input' });
-}
-
-function reportRepeated(
-  entries: readonly object[],
-  path: readonly PropertyKey[],
-  key: string,
-  report: Report,
-): void {
-  const seen = new Set<unknown>();
-  for (const [index, entry] of entries.entries()) {
-    const name: unknown = (entry as Readonly<Record<string, unknown>> | null)?.[key];
-    if (name === undefined) continue;
-    if (seen.has(name)) report([...path, index, key], 'expected a value that is given once', name);
-    seen.add(name);
-  }
-}
-
-function reportUnknownIssuers(document: PolicyInput, report: Report): void {
-  const names = listOf(document.jwtIssuers).map((issuer) => issuer.name);
-  for (const [index, rule] of listOf(document.rules).entries()) {
-    const issuer: unknown = rule.token?.issuer;
-    if (typeof issuer !== 'string' || names.includes(issuer)) continue;
-    report(
-      ['rules', index, 'token', 'issuer'],
-      `expected the name of one of jwtIssuers${suggestion(issuer, names)}`,
-      issuer,
-    );
-  }
-}
-
-function reportForeignIdentities(document: PolicyInput, report: Report): void {
-  const domains = listOf(document.trustDomains);
-  for (const [index, rule] of listOf(document.rules).entries()) {
-    for (const [place, text] of listOf(rule.identities).entries()) {
-      const identity = parseIdentityPattern(String(text));
-      if (identity === undefined || domains.includes(identity.trustDomain)) continue;
-      const hint = suggestion(identity.trustDomain, domains);
-      report(
-        ['rules', index, 'identities', place],
-        `expected an identity of one of trustDomains${hint}`,
-        text,
-      );
-    }
-  }
 }

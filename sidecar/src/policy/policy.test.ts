@@ -23,6 +23,12 @@ const GENERATE = 'gatehouse.inference.v1.InferenceService/Generate';
 const LIST = 'gatehouse.inference.v1.ModelService/ListModels';
 
 function compile(rules: string): Policy {
+  const compiled = tryCompile(rules);
+  if ('problems' in compiled) throw new Error(compiled.problems.map(formatProblem).join('\n'));
+  return compiled.policy;
+}
+
+function tryCompile(rules: string): ReturnType<typeof compilePolicy> {
   const text = `version: v1
 trustDomains: [gatehouse.local, other.test]
 jwtIssuers:
@@ -30,9 +36,7 @@ jwtIssuers:
   - { name: guests, issuer: https://b, audiences: [x], algorithms: [ES256], jwksFile: b }
 rules:
 ${rules}`;
-  const compiled = compilePolicy(text, { contract, fileName: 'p.yaml' });
-  if ('problems' in compiled) throw new Error(compiled.problems.map(formatProblem).join('\n'));
-  return compiled.policy;
+  return compilePolicy(text, { contract, fileName: 'p.yaml' });
 }
 
 function methodOf(name: string): ContractMethod {
@@ -40,6 +44,14 @@ function methodOf(name: string): ContractMethod {
   if (method === undefined) throw new Error(`no method ${name}`);
   return method;
 }
+
+const ASKED = {
+  model: null,
+  outputTokensLimit: null,
+  priority: null,
+  token: null,
+  nowMs: Date.UTC(2026, 10, 22),
+};
 
 interface Asked {
   identity?: string;
@@ -50,7 +62,7 @@ interface Asked {
 
 function decide(policy: Policy, asked: Asked = {}): Decision {
   const { identity = `${ID}/developer`, method = GENERATE, model = null, token = null } = asked;
-  return policy.forIdentity(identity).decide({ method: methodOf(method), model, token });
+  return policy.forIdentity(identity).decide({ ...ASKED, method: methodOf(method), model, token });
 }
 
 function allowed(ruleId: string): Decision {
@@ -217,7 +229,7 @@ test('a decision does not take longer for two thousand rules about others', () =
   const own = `  - { id: own, effect: ALLOW, identities: ["${ID}/developer"], methods: [${GENERATE}] }`;
   const timeOf = (policy: Policy): number => {
     const rules = policy.forIdentity(`${ID}/developer`);
-    const request = { method: methodOf(GENERATE), model: null, token: null };
+    const request = { ...ASKED, method: methodOf(GENERATE) };
     const runs = Array.from({ length: 9 }, () => {
       const begun = performance.now();
       for (let i = 0; i < 20_000; i++) if (!rules.decide(request).allowed) throw new Error('denied');
@@ -283,7 +295,7 @@ describe('explains', () => {
       Array.from({ length: 3 }, () => 'me is not a SPIFFE ID with a path.'),
     ],
   ])('%s', (_, { identity = `${ID}/developer`, method = GENERATE, model = null, token = null }, expected) => {
-    const { rules } = explainPolicy(EXPLAINED, { identity, method, model, token });
+    const { rules } = explainPolicy(EXPLAINED, { ...ASKED, identity, method, model, token });
     expect(rules.map(({ mismatch }) => mismatch)).toEqual(expected);
     expect(rules.map(({ matched }) => matched)).toEqual(expected.map((mismatch) => mismatch === ''));
   });
@@ -319,20 +331,35 @@ describe('explains', () => {
         fc.array(rule, { minLength: 1, maxLength: 6 }),
         fc.array(asked, { minLength: 5, maxLength: 5 }),
         (rules, calls) => {
-          const policy = compile(
-            rules
-              .map(
-                (one, i) =>
-                  `  - { id: r${i}, effect: ${one.effect}, identities: ["${one.identity}"], ${one.methods}${one.models}${one.token} }`,
-              )
-              .join('\n'),
+          const text = (at: readonly number[]): string =>
+            at
+              .map((i) => {
+                const one = rules[i];
+                return `  - { id: r${i}, effect: ${one?.effect}, identities: ["${one?.identity}"], ${one?.methods}${one?.models}${one?.token} }`;
+              })
+              .join('\n');
+          const all = [...rules.keys()];
+          const compiled = tryCompile(text(all));
+          // What covers a rule whole is reported; the rest says the same without it, which the reference below holds.
+          const useless = new Set(
+            'problems' in compiled ? compiled.problems.map(({ key }) => Number(/\d+/.exec(key)?.[0])) : [],
           );
+          const policy = compile(text(all.filter((i) => !useless.has(i))));
           for (const call of calls) {
-            const { decision, rules: explained } = explainPolicy(policy, call);
+            const { decision, rules: explained } = explainPolicy(policy, { ...ASKED, ...call });
             const matched = explained.filter((one) => one.matched).map((one) => Number(one.ruleId.slice(1)));
             const denies = matched.some((i) => rules[i]?.effect === 'DENY');
             expect(decision.allowed).toBe(!denies && matched.length > 0);
             expect(decision.allowed || decision.reason === 'DENIED_BY_RULE').toBe(matched.length > 0);
+            for (const i of useless) {
+              const alone = compile(text([i])).forIdentity(call.identity);
+              const request = { ...ASKED, ...call, method: methodOf(call.method) };
+              const matches = alone.decide(request);
+              // The rule that was left out changes nothing: it would not allow more, nor deny more.
+              if (rules[i]?.effect === 'ALLOW' && matches.allowed) expect(matched.length).toBeGreaterThan(0);
+              if (rules[i]?.effect === 'DENY' && !matches.allowed && matches.reason === 'DENIED_BY_RULE')
+                expect(decision).toMatchObject({ reason: 'DENIED_BY_RULE' });
+            }
           }
         },
       ),

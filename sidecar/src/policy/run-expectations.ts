@@ -1,8 +1,9 @@
 import { nearestName } from '@gatehouse/contracts';
 import { type DocumentPlace, type DocumentProblem, readDocument } from '@gatehouse/documents';
 import { z } from 'zod';
+import type { Decision } from './compiled-rule.ts';
 import { parseIdentityPattern } from './identity-pattern.ts';
-import type { Decision, Policy } from './policy.ts';
+import type { Policy } from './policy.ts';
 
 /** One expectation and what the policy says to it. */
 export interface ExpectationResult extends DocumentPlace {
@@ -39,7 +40,14 @@ export function runExpectations(
     const method = policy.contract.methods.get(`/${to}`);
     if (method === undefined) throw new Error(`the schema let the unknown method ${to} pass`);
     const facts = token === undefined ? null : { issuer: token.issuer, claims: token.claims ?? {} };
-    const decision = policy.forIdentity(from).decide({ method, model, token: facts });
+    const decision = policy.forIdentity(from).decide({
+      method,
+      model,
+      outputTokensLimit: null,
+      priority: null,
+      token: facts,
+      nowMs: 0,
+    });
     const passed =
       decision.allowed === (expected === 'allow') &&
       (expectedRule === null || decision.ruleId === expectedRule);

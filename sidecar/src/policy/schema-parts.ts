@@ -47,7 +47,12 @@ export const identitiesSchema = z
   .max(NAMES_MAX);
 
 export const modelsSchema = z
-  .array(z.string().min(1, 'expected a model name').max(256, 'expected at most 256 characters'))
+  .array(
+    z
+      .string()
+      .regex(/^[^@]+(@[^@]+)?$/, 'expected a model name, or name@version')
+      .max(256, 'expected at most 256 characters'),
+  )
   .min(1, 'expected at least one model; without the key any model matches')
   .max(NAMES_MAX);
 
@@ -88,14 +93,40 @@ export function pathsOf(
   rule: { readonly methods?: readonly string[]; readonly permissions?: readonly string[] },
   contract: Contract,
 ): string[] {
-  const names = new Set(rule.methods);
-  const permissions = new Set(rule.permissions);
-  return [...contract.methods.values()]
-    .filter(
-      ({ path, service, permission }) =>
-        names.has(path.slice(1)) || names.has(`${service}/*`) || permissions.has(permission),
-    )
-    .map(({ path }) => path);
+  const index = indexOf(contract);
+  const paths = new Set<string>();
+  for (const name of rule.methods ?? []) for (const path of index.byName.get(name) ?? []) paths.add(path);
+  for (const permission of rule.permissions ?? [])
+    for (const path of index.byPermission.get(permission) ?? []) paths.add(path);
+  return [...paths];
+}
+
+interface PathIndex {
+  /** By `pkg.Service/Method` and `pkg.Service/*`. */
+  readonly byName: ReadonlyMap<string, readonly string[]>;
+  readonly byPermission: ReadonlyMap<string, readonly string[]>;
+}
+
+/** Thousands of rules ask for the methods of one contract. */
+const PATHS = new WeakMap<Contract, PathIndex>();
+
+function indexOf(contract: Contract): PathIndex {
+  let index = PATHS.get(contract);
+  if (index === undefined) {
+    const methods = [...contract.methods.values()];
+    const grouped = (keysOf: (method: (typeof methods)[number]) => readonly string[]) => {
+      const groups = new Map<string, string[]>();
+      for (const method of methods)
+        for (const key of keysOf(method)) groups.set(key, [...(groups.get(key) ?? []), method.path]);
+      return groups;
+    };
+    index = {
+      byName: grouped(({ path, service }) => [path.slice(1), `${service}/*`]),
+      byPermission: grouped(({ permission }) => [permission]),
+    };
+    PATHS.set(contract, index);
+  }
+  return index;
 }
 
 /** The list, or an empty one in place of what has a problem of its own. */

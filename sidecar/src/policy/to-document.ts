@@ -3,6 +3,7 @@ import {
   AuditFailure,
   type AuditPolicy,
   type CallMatch,
+  ClaimType,
   type CustomDetector,
   Direction,
   Effect,
@@ -31,9 +32,9 @@ export function toDocument(input: PolicyInput): PolicyDocument {
     version: input.version,
     trustDomains: input.trustDomains,
     jwtIssuers: (input.jwtIssuers ?? []).map(toIssuer),
-    rules: input.rules.map(toRule),
-    includes: [],
-    contractDigest: '',
+    rules: (input.rules ?? []).map(toRule),
+    includes: input.includes ?? [],
+    contractDigest: input.contractDigest ?? '',
     limits: (input.limits ?? []).map(toLimit),
     detectors: (input.detectors ?? []).map(toDetector),
     protections: (input.protections ?? []).map(toProtection),
@@ -42,7 +43,7 @@ export function toDocument(input: PolicyInput): PolicyDocument {
 }
 
 function toIssuer(input: Entry<'jwtIssuers'>): JwtIssuer {
-  const { jwksFile, jwksUrl, binding, ...rest } = input;
+  const { jwksFile, jwksUrl, binding, claims, ...rest } = input;
   return {
     ...rest,
     jwks:
@@ -51,7 +52,9 @@ function toIssuer(input: Entry<'jwtIssuers'>): JwtIssuer {
         : { $case: 'jwksUrl', value: jwksUrl },
     clockSkewSeconds: input.clockSkewSeconds ?? CLOCK_SKEW_SECONDS_DEFAULT,
     binding: valueOf(TokenBinding, 'TOKEN_BINDING_', binding),
-    claims: {},
+    claims: Object.fromEntries(
+      Object.entries(claims ?? {}).map(([name, type]) => [name, valueOf(ClaimType, 'CLAIM_TYPE_', type)]),
+    ),
   };
 }
 

@@ -1,0 +1,131 @@
+import type { Contract } from '@gatehouse/contracts';
+import type { DocumentProblem } from '@gatehouse/documents';
+import { ConditionCompiler } from './condition.ts';
+import { checkConditions } from './condition-checks.ts';
+import type { DocumentSource, ReadSources } from './document-source.ts';
+import { parseIdentityPattern } from './identity-pattern.ts';
+import { checkLimits } from './limit-checks.ts';
+import { type Placed, ProblemList, placedEntries, placeText, type SectionName } from './placed-entries.ts';
+import { checkProtections } from './protection-checks.ts';
+import { checkReach } from './rule-reach.ts';
+import { listOf, suggestion } from './schema-parts.ts';
+
+/** What the whole of a document is checked against. */
+export interface CheckOptions {
+  readonly contract: Contract;
+  /** Names of the keys that protections may use; undefined: not known here. */
+  readonly protectionKeys: ReadonlySet<string> | undefined;
+}
+
+/** Names by which entries are told apart, which all files of a document share. */
+const UNIQUE: readonly (readonly [SectionName, string])[] = [
+  ['jwtIssuers', 'name'],
+  ['jwtIssuers', 'issuer'],
+  ['rules', 'id'],
+  ['limits', 'id'],
+  ['protections', 'id'],
+  ['detectors', 'name'],
+];
+
+/** What no entry shows by itself: what lies between entries, over all files. Every problem is reported. */
+export function checkDocument(read: ReadSources, options: CheckOptions): readonly DocumentProblem[] {
+  const { sources } = read;
+  const problems = new ProblemList();
+  const { contract } = options;
+  for (const [section, key] of UNIQUE) checkRepeated(placedEntries(sources, section), key, problems);
+  const issuers = placedEntries(sources, 'jwtIssuers');
+  const rules = placedEntries(sources, 'rules');
+  const limits = placedEntries(sources, 'limits');
+  const protections = placedEntries(sources, 'protections');
+  checkIssuerNames(
+    rules,
+    issuers.map(({ entry }) => entry.name),
+    problems,
+  );
+  const domains = trustDomainsOf(sources[0]);
+  if (domains !== null) {
+    for (const rule of rules) checkDomains(rule, [], rule.entry.identities, domains, problems);
+    for (const each of [...limits, ...protections])
+      checkDomains(each, ['match'], each.entry.match?.identities, domains, problems);
+  }
+  checkConditions({ rules, issuers, contract, compiler: new ConditionCompiler() }, problems);
+  checkLimits({ limits, issuers, contract }, problems);
+  checkProtections(
+    { protections, detectors: placedEntries(sources, 'detectors'), keys: options.protectionKeys },
+    problems,
+  );
+  checkReach(rules, contract, problems);
+  return [...contractProblems(read, contract), ...problems.found];
+}
+
+/** Both versions are named: which of the two has to change is not known here. */
+function contractProblems({ sources, main }: ReadSources, contract: Contract): DocumentProblem[] {
+  const wanted = main?.contractDigest;
+  const content = sources[0]?.content;
+  if (wanted === undefined || !content || contract.digest.startsWith(wanted)) return [];
+  return [
+    content.problemAt(
+      ['contractDigest'],
+      `expected the digest of the descriptor set, ${contract.digest}`,
+      wanted,
+    ),
+  ];
+}
+
+function checkRepeated(entries: readonly Placed<object>[], key: string, problems: ProblemList): void {
+  const seen = new Map<unknown, Placed<object>>();
+  for (const placed of entries) {
+    const name: unknown = (placed.entry as Readonly<Record<string, unknown>>)[key];
+    if (name === undefined) continue;
+    const first = seen.get(name);
+    if (first === undefined) seen.set(name, placed);
+    else {
+      const where = first.source === placed.source ? '' : `, and ${placeText(first)} has it`;
+      problems.add(placed, [key], `expected a value that is given once${where}`, name);
+    }
+  }
+}
+
+function checkIssuerNames(
+  rules: readonly Placed<{ readonly token?: { readonly issuer: string } | undefined }>[],
+  names: readonly string[],
+  problems: ProblemList,
+): void {
+  for (const rule of rules) {
+    const issuer: unknown = rule.entry.token?.issuer;
+    if (typeof issuer !== 'string' || names.includes(issuer)) continue;
+    problems.add(
+      rule,
+      ['token', 'issuer'],
+      `expected the name of one of jwtIssuers${suggestion(issuer, names)}`,
+      issuer,
+    );
+  }
+}
+
+function trustDomainsOf(main: DocumentSource | undefined): readonly string[] | null {
+  const { trustDomains } = (main?.content?.input ?? {}) as { readonly trustDomains?: unknown };
+  return Array.isArray(trustDomains)
+    ? trustDomains.filter((domain): domain is string => typeof domain === 'string')
+    : null;
+}
+
+function checkDomains(
+  placed: Placed<unknown>,
+  within: readonly PropertyKey[],
+  identities: readonly string[] | undefined,
+  domains: readonly string[],
+  problems: ProblemList,
+): void {
+  for (const [index, text] of listOf(identities).entries()) {
+    const identity = parseIdentityPattern(String(text));
+    if (identity === undefined || domains.includes(identity.trustDomain)) continue;
+    const hint = suggestion(identity.trustDomain, domains);
+    problems.add(
+      placed,
+      [...within, 'identities', index],
+      `expected an identity of one of trustDomains${hint}`,
+      text,
+    );
+  }
+}

@@ -1,0 +1,48 @@
+import type { Placed, ProblemList, SectionEntry } from './placed-entries.ts';
+import { listOf, suggestion } from './schema-parts.ts';
+
+/** Detectors that every sidecar has. */
+export const BUILT_IN_DETECTORS: ReadonlySet<string> = new Set([
+  'PAYMENT_CARD',
+  'IBAN',
+  'US_SSN',
+  'EMAIL',
+  'PHONE',
+  'API_KEY',
+  'PRIVATE_KEY',
+]);
+
+/** Names of protections that nothing answers to. */
+export function checkProtections(
+  of: {
+    readonly protections: readonly Placed<SectionEntry<'protections'>>[];
+    readonly detectors: readonly Placed<SectionEntry<'detectors'>>[];
+    /** Undefined: not known here. */
+    readonly keys: ReadonlySet<string> | undefined;
+  },
+  problems: ProblemList,
+): void {
+  for (const detector of of.detectors) {
+    const { name } = detector.entry;
+    if (BUILT_IN_DETECTORS.has(name))
+      problems.add(detector, ['name'], 'expected a name that no built-in detector has', name);
+  }
+  const known = new Set([...BUILT_IN_DETECTORS, ...of.detectors.map(({ entry }) => entry.name)]);
+  for (const protection of of.protections) {
+    const { detectors, action, key } = protection.entry;
+    for (const [index, name] of listOf(detectors).entries()) {
+      if (typeof name !== 'string' || known.has(name)) continue;
+      const form = `expected a built-in detector or one of detectors${suggestion(name, known)}`;
+      problems.add(protection, ['detectors', index], form, name);
+    }
+    const needsKey = typeof action === 'string' && action.includes('PSEUDONYMISE');
+    if (needsKey && key === undefined)
+      problems.add(protection, ['action'], 'expected a key beside it: pseudonyms are made with one', action);
+    if (!needsKey && key !== undefined && protection.fits)
+      problems.add(protection, ['key'], 'expected no key: pseudonyms alone are made with one', key);
+    if (needsKey && typeof key === 'string' && of.keys !== undefined && !of.keys.has(key)) {
+      const form = `expected the name of a key in the sidecar's configuration${suggestion(key, of.keys)}`;
+      problems.add(protection, ['key'], form, key);
+    }
+  }
+}
