@@ -1,11 +1,5 @@
 import type { FieldStep, MessageSteps, ReadRole, RoleSlots } from './field-steps.ts';
-import {
-  DEPTH_MAX,
-  END_GROUP,
-  LENGTH_DELIMITED,
-  START_GROUP,
-  WireReader,
-} from './wire-reader.ts';
+import { DEPTH_MAX, END_GROUP, LENGTH_DELIMITED, START_GROUP, WireReader } from './wire-reader.ts';
 
 /**
  * What a message says of itself to policy. Undefined: not in the message (for a field without presence also: its zero
@@ -18,6 +12,8 @@ export interface FieldValues {
   readonly outputTokensLimit: number | undefined;
   readonly outputTokensUsed: number | undefined;
   readonly inputTokensUsed: number | undefined;
+  /** The message's text is at most as many tokens to a model whose tokens have a byte each or more. */
+  readonly inputTokensBound: number;
 }
 
 /** The message cannot be read in one way only; the sentence says why. */
@@ -25,6 +21,9 @@ export interface Malformed {
   readonly malformed: string;
 }
 
+/** What chat templates put around a text, and before and after them all. */
+const TOKENS_AROUND_TEXT = 8;
+const TOKENS_AROUND_ALL = 32;
 const TWO_POW_32 = 0x1_0000_0000;
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
@@ -49,6 +48,7 @@ export class FieldReader {
   readonly #values: (string | number | undefined)[];
   readonly #wire = new WireReader();
   #depth = 0;
+  #inputTokens = 0;
 
   constructor(root: MessageSteps, slots: RoleSlots) {
     this.#root = root;
@@ -70,6 +70,7 @@ export class FieldReader {
   read(buffer: Buffer, start: number, end: number): FieldValues | Malformed {
     this.#wire.begin(buffer, start);
     this.#depth = 0;
+    this.#inputTokens = 0;
     this.#values.fill(undefined);
     const isWhole = this.#readMessage(this.#root, end, 0);
     this.#wire.release();
@@ -90,6 +91,7 @@ export class FieldReader {
       outputTokensLimit: this.#largest(of.outputTokensLimit),
       outputTokensUsed: this.#largest(of.outputTokensUsed),
       inputTokensUsed: this.#largest(of.inputTokensUsed),
+      inputTokensBound: this.#inputTokens === 0 ? 0 : this.#inputTokens + TOKENS_AROUND_ALL,
     };
   }
 
@@ -144,7 +146,12 @@ export class FieldReader {
   #readField(step: FieldStep, number: number, end: number): boolean {
     const wire = this.#wire;
     if (step.kind === 'list') return wire.skip(number, step.wireType, end, this.#depth);
-    if (step.kind === 'other') {
+    if (step.kind === 'input') {
+      const length = wire.readLength(end);
+      if (length < 0) return false;
+      wire.position += length;
+      this.#inputTokens += length + TOKENS_AROUND_TEXT;
+    } else if (step.kind === 'other') {
       if (!wire.skip(number, step.wireType, end, this.#depth)) return false;
       if (step.closedTo !== undefined && !step.closedTo.has(wire.low)) return true;
     } else if (step.kind === 'message') {
@@ -186,7 +193,7 @@ export class FieldReader {
     }
   }
 
-  #number(kind: Exclude<FieldStep['kind'], 'message' | 'string' | 'list' | 'other'>): number {
+  #number(kind: Exclude<FieldStep['kind'], 'message' | 'string' | 'list' | 'other' | 'input'>): number {
     const { low, high } = this.#wire;
     switch (kind) {
       case 'int32':

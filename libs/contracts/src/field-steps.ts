@@ -1,5 +1,5 @@
 import { type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
-import { type FieldPolicy, FieldRole } from './gen/gatehouse/policy/v1/annotations.ts';
+import { type FieldPolicy, FieldRole, Sensitivity } from './gen/gatehouse/policy/v1/annotations.ts';
 
 type NumberKind = 'int32' | 'uint32' | 'sint32' | 'int64' | 'uint64' | 'sint64';
 
@@ -20,13 +20,14 @@ interface ValueStep extends StepBase {
 
 /**
  * What the reader does with one field of a message: takes a value (`string` and the numbers), goes into it (`message`),
- * or passes over it. `list` fields are numbers that may also come packed.
+ * or passes over it. `list` fields are numbers that may also come packed, `input` fields what a model reads.
  */
 export type FieldStep =
   | (ValueStep & { readonly kind: 'string' })
   | (ValueStep & { readonly kind: NumberKind; readonly closedTo: ClosedTo })
   | (StepBase & { readonly kind: 'message'; readonly child: MessageSteps })
   | (StepBase & { readonly kind: 'list' })
+  | (StepBase & { readonly kind: 'input' })
   | (StepBase & { readonly kind: 'other'; readonly closedTo: ClosedTo });
 
 /** By field number: every field that the contract knows. */
@@ -66,6 +67,13 @@ const NUMBER_KINDS: ReadonlyMap<ScalarType, { readonly kind: NumberKind; readonl
     [ScalarType.SFIXED64, { kind: 'int64', wireType: 1 }],
   ]);
 
+/** What a model reads; of text that nobody has classified it may be. */
+const INPUT: ReadonlySet<Sensitivity> = new Set([
+  Sensitivity.SENSITIVITY_UNSPECIFIED,
+  Sensitivity.SENSITIVITY_PROMPT,
+  Sensitivity.SENSITIVITY_EMBEDDING_INPUT,
+]);
+
 const PRESENCE_IMPLICIT = 2;
 const SLOTS_MAX = 256;
 
@@ -103,28 +111,30 @@ export function compileSteps(
   problems: Set<string>,
 ): { readonly steps: MessageSteps; readonly slots: RoleSlots } | null {
   const compiler = new StepCompiler(policyOf, problems);
-  const steps = compiler.compile(message, []);
-  return compiler.slots.count === 0 ? null : { steps, slots: compiler.slots };
+  const steps = compiler.compile(message, [], Sensitivity.SENSITIVITY_UNSPECIFIED);
+  return compiler.slots.count === 0 && !compiler.hasInput ? null : { steps, slots: compiler.slots };
 }
 
 class StepCompiler {
   readonly slots = new RoleSlots();
+  hasInput = false;
   readonly #policyOf: (field: DescField) => FieldPolicy | undefined;
   readonly #problems: Set<string>;
-  /** Steps of messages that are only passed over, one for each type: they may hold themselves. */
-  readonly #passing = new Map<DescMessage, MessageSteps>();
+  /** Steps of messages that are only passed over, one for each type and sensitivity: they may hold themselves. */
+  readonly #passing = new Map<Sensitivity, Map<DescMessage, MessageSteps>>();
 
   constructor(policyOf: (field: DescField) => FieldPolicy | undefined, problems: Set<string>) {
     this.#policyOf = policyOf;
     this.#problems = problems;
   }
 
-  compile(message: DescMessage, within: readonly DescMessage[]): MessageSteps {
+  /** @param around the sensitivity of the field that the message is in */
+  compile(message: DescMessage, within: readonly DescMessage[], around: Sensitivity): MessageSteps {
     const steps = new Map<number, FieldStep>();
     const slotsOfField = new Map<DescField, readonly number[]>();
     for (const field of message.fields) {
       const first = this.slots.count;
-      steps.set(field.number, this.#step(field, [...within, message]));
+      steps.set(field.number, this.#step(field, [...within, message], around));
       slotsOfField.set(field, range(first, this.slots.count));
     }
     for (const oneof of message.oneofs) {
@@ -137,7 +147,7 @@ class StepCompiler {
     return steps;
   }
 
-  #step(field: DescField, within: readonly DescMessage[]): FieldStep {
+  #step(field: DescField, within: readonly DescMessage[], around: Sensitivity): FieldStep {
     const role = ROLE_NAMES.get(this.#policyOf(field)?.role ?? FieldRole.FIELD_ROLE_UNSPECIFIED);
     const isRepeated = field.fieldKind === 'list' || field.fieldKind === 'map';
     if (
@@ -145,36 +155,34 @@ class StepCompiler {
       !within.includes(field.message) &&
       this.#leadsToRole(field.message)
     ) {
-      return { ...this.#passingMessage(field, field.message), child: this.compile(field.message, within) };
+      const child = this.compile(field.message, within, this.#sensitivityOf(field, around));
+      return { ...this.#passingMessage(field, field.message, around), child };
     }
     if (field.message !== undefined && (isRepeated || within.includes(field.message))) {
       this.#refuseModelInside(field.message, nameOf(field));
     }
-    if (role === undefined) return this.#passingStep(field);
+    if (role === undefined) return this.#passingStep(field, around);
     if (isRepeated)
       this.#problems.add(`${nameOf(field)} has role ${role} and is repeated; it must have one value`);
     else if (this.slots.count >= SLOTS_MAX)
       this.#problems.add(`${nameOf(within[0])} has more than ${SLOTS_MAX} annotated fields`);
-    else if (field.fieldKind !== 'message') return this.#valueStep(field, role) ?? this.#passingStep(field);
+    else if (field.fieldKind !== 'message')
+      return this.#valueStep(field, role) ?? this.#passingStep(field, around);
     else this.#problems.add(`${nameOf(field)} has role ${role} and is a message; it must have one value`);
-    return this.#passingStep(field);
+    return this.#passingStep(field, around);
   }
 
-  #passingStep(field: DescField): FieldStep {
+  #passingStep(field: DescField, around: Sensitivity): FieldStep {
     if (field.message !== undefined && field.fieldKind !== 'map')
-      return this.#passingMessage(field, field.message);
+      return this.#passingMessage(field, field.message, around);
+    const inside = this.#sensitivityOf(field, around);
     const base = { name: nameOf(field), clears: [] };
     if (field.fieldKind === 'map') {
       const value: FieldStep =
         field.message === undefined
-          ? { ...base, kind: 'other', wireType: wireTypeOf(field.scalar), closedTo: undefined }
-          : { ...base, kind: 'message', wireType: 2, child: this.#passingSteps(field.message) };
-      const key: FieldStep = {
-        ...base,
-        kind: 'other',
-        wireType: wireTypeOf(field.mapKey),
-        closedTo: undefined,
-      };
+          ? this.#passingScalar(field, field.scalar, inside)
+          : { ...base, kind: 'message', wireType: 2, child: this.#passingSteps(field.message, inside) };
+      const key = this.#passingScalar(field, field.mapKey, inside);
       return {
         ...base,
         kind: 'message',
@@ -187,22 +195,40 @@ class StepCompiler {
     }
     const wireType = wireTypeOf(field.scalar);
     if (field.fieldKind === 'list' && wireType !== 2) return { ...base, kind: 'list', wireType };
-    return { ...base, kind: 'other', wireType, closedTo: closedTo(field) };
+    return { ...this.#passingScalar(field, field.scalar, inside), closedTo: closedTo(field) };
   }
 
-  #passingMessage(field: DescField, message: DescMessage) {
+  #passingScalar(field: DescField, scalar: ScalarType | undefined, inside: Sensitivity) {
+    const wireType = wireTypeOf(scalar);
+    const isInput = wireType === 2 && INPUT.has(inside);
+    this.hasInput ||= isInput;
+    const kind = isInput ? ('input' as const) : ('other' as const);
+    return { name: nameOf(field), clears: [], kind, wireType, closedTo: undefined };
+  }
+
+  #passingMessage(field: DescField, message: DescMessage, around: Sensitivity) {
     const isDelimited = field.fieldKind !== 'map' && 'delimitedEncoding' in field && field.delimitedEncoding;
     const base = { name: nameOf(field), wireType: isDelimited ? 3 : 2, clears: [] };
-    return { ...base, kind: 'message' as const, child: this.#passingSteps(message) };
+    const child = this.#passingSteps(message, this.#sensitivityOf(field, around));
+    return { ...base, kind: 'message' as const, child };
   }
 
-  #passingSteps(message: DescMessage): MessageSteps {
-    const known = this.#passing.get(message);
+  #passingSteps(message: DescMessage, around: Sensitivity): MessageSteps {
+    let ofSensitivity = this.#passing.get(around);
+    if (ofSensitivity === undefined) this.#passing.set(around, (ofSensitivity = new Map()));
+    const known = ofSensitivity.get(message);
     if (known !== undefined) return known;
     const steps = new Map<number, FieldStep>();
-    this.#passing.set(message, steps);
-    for (const field of message.fields) steps.set(field.number, this.#passingStep(field));
+    ofSensitivity.set(message, steps);
+    for (const field of message.fields) steps.set(field.number, this.#passingStep(field, around));
     return steps;
+  }
+
+  /** What a field inside says of itself does not take away what is said of the whole. */
+  #sensitivityOf(field: DescField, around: Sensitivity): Sensitivity {
+    const own = this.#policyOf(field)?.sensitivity ?? Sensitivity.SENSITIVITY_UNSPECIFIED;
+    const isWhole = around !== Sensitivity.SENSITIVITY_UNSPECIFIED && INPUT.has(around);
+    return isWhole || own === Sensitivity.SENSITIVITY_UNSPECIFIED ? around : own;
   }
 
   #leadsToRole(message: DescMessage): boolean {

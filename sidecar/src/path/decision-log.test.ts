@@ -14,6 +14,7 @@ function decided(name: string, allowed: boolean): Call {
     outputTokensLimit: undefined,
     outputTokensUsed: undefined,
     inputTokensUsed: undefined,
+    inputTokensBound: 0,
   };
   call.decision = {
     allowed,

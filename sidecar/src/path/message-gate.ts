@@ -17,6 +17,7 @@ const NO_VALUES: FieldValues = {
   outputTokensLimit: undefined,
   outputTokensUsed: undefined,
   inputTokensUsed: undefined,
+  inputTokensBound: 0,
 };
 
 /** Pieces of a message that came apart are put together up to this size. */
