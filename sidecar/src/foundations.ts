@@ -14,6 +14,7 @@ import type { Clock } from './path/call.ts';
 import { DeadlineWheel } from './path/deadline-wheel.ts';
 import { DecisionLog } from './path/decision-log.ts';
 import { ResponseBacklog } from './path/response-backlog.ts';
+import { type DecisionRecords, recordDecisions } from './record-decisions.ts';
 import { StartFailure } from './start-failure.ts';
 import { createTokenVerifier, type TokenVerifier } from './tokens/index.ts';
 import { createUpstreams, type Upstreams } from './upstream/index.ts';
@@ -31,6 +32,8 @@ export type Foundations = {
   readonly upstreams: Upstreams;
   readonly endpoints: FollowedEndpoints;
   readonly decisions: DecisionLog;
+  /** Null: the configuration has no audit folder. */
+  readonly records: DecisionRecords | null;
   readonly deadlines: DeadlineWheel;
   readonly held: ByteBudget;
   readonly backlog: ResponseBacklog;
@@ -97,6 +100,17 @@ export async function layFoundations(
           ? logger.info({ upstream }, 'endpoints are known again')
           : logger.warn({ upstream, problem }, 'endpoints cannot be looked up, the last good ones stay'),
     }),
+    records:
+      config.audit === undefined || config.inbound === undefined
+        ? null
+        : await recordDecisions({
+            name: config.name,
+            config: config.audit,
+            workload: watched.source.current().spiffeId,
+            policy: policy?.current() ?? null,
+            clock,
+            logger,
+          }),
     decisions: new DecisionLog(config.limits.decisionsKeptMax, randomBytes(5).toString('hex')),
     deadlines: new DeadlineWheel(clock),
     held: new ByteBudget(config.limits.heldBytesMax),

@@ -5,6 +5,7 @@ import { Connections } from './listen/connections.ts';
 import { AdmissionControl } from './path/5-admit.ts';
 import { Observer } from './path/8-observe.ts';
 import type { Direction } from './path/call.ts';
+import { CallAudit } from './path/call-audit.ts';
 import { CallMetrics } from './path/call-metrics.ts';
 import { Pipeline } from './path/pipeline.ts';
 import { LoadShedder } from './shed/index.ts';
@@ -17,6 +18,8 @@ export type Side = {
   readonly pipeline: Pipeline;
   readonly metrics: CallMetrics;
   readonly admission: AdmissionControl;
+  /** Null on egress. */
+  readonly audit: CallAudit | null;
   /** Null on egress, and where load shedding is off. */
   readonly shedder: LoadShedder | null;
 };
@@ -38,6 +41,15 @@ export function makeSide(direction: Direction, base: Foundations, app: AppPool |
   const shedder =
     direction === 'inbound' && adaptive.enabled ? new LoadShedder(adaptive, callsActiveMax) : null;
   const admission = new AdmissionControl(config.limits, shedder, clock);
+  const audit =
+    direction === 'inbound'
+      ? new CallAudit({
+          log: base.records?.log ?? null,
+          policy: () => policy?.current() ?? null,
+          workload: () => base.identity.current().spiffeId,
+          clock,
+        })
+      : null;
   const observer = new Observer({
     clock,
     ids: createIdSource(),
@@ -45,6 +57,7 @@ export function makeSide(direction: Direction, base: Foundations, app: AppPool |
     spans: base.spans,
     metrics,
     decisions: base.decisions,
+    audit,
     logger,
   });
   const pipeline = new Pipeline({
@@ -71,5 +84,5 @@ export function makeSide(direction: Direction, base: Foundations, app: AppPool |
   const connections = new Connections(pipeline, settings, ({ cause, ...close }) =>
     logger.info({ direction, ...close, err: cause }, 'connection closed with an error'),
   );
-  return { direction, connections, pipeline, metrics, admission, shedder };
+  return { direction, connections, pipeline, metrics, admission, audit, shedder };
 }

@@ -44,7 +44,8 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
     policy: () => base.policy?.current() ?? null,
   });
   const telemetry = await serveTelemetry(config.telemetry.listen, {
-    notReadyBecause: () => notReadyBecause(state, health),
+    notReadyBecause: () => notReadyBecause(state, health, inbound),
+    notes: () => inbound?.audit?.notes() ?? [],
     metrics: metricsOf(base, sides),
   });
   const listeners: InboundListener[] = [];
@@ -82,10 +83,12 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
 async function notReadyBecause(
   state: { readonly draining: boolean },
   health: AppHealth | null,
+  inbound: Side | null,
 ): Promise<string[]> {
   if (state.draining) return ['the sidecar is draining'];
+  const unrecorded = inbound?.audit?.notReadyBecause() ?? '';
   const app = health === null ? '' : await health.check();
-  return app === '' ? [] : [app];
+  return [unrecorded, app].filter((reason) => reason !== '');
 }
 
 function metricsOf(
@@ -112,6 +115,7 @@ function metricsOf(
         loadedAtMs: base.policy.loadedAtMs(),
         refused: base.policy.refusedBecause().length > 0,
       },
+    records: base.records,
     spans: base.spans,
     heldBytes: () => base.held.usedBytes,
   });
@@ -169,6 +173,7 @@ async function stop({ base, app, health, admin, telemetry }: Stopping): Promise<
   base.tokens.close();
   admin.close();
   telemetry.close();
+  await base.records?.close();
   await base.spans.shutdown();
 }
 

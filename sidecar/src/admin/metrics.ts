@@ -4,9 +4,11 @@ import type { EndpointSourceView } from '../endpoints/index.ts';
 import type { ListenerCounts } from '../listen/connections.ts';
 import type { Direction } from '../path/call.ts';
 import { type CallMetrics, DURATION_BUCKETS } from '../path/call-metrics.ts';
+import type { DecisionRecords } from '../record-decisions.ts';
 import type { LoadShedder } from '../shed/index.ts';
 import type { UpstreamView } from '../upstream/index.ts';
 import { registerEndpoints } from './endpoint-metrics.ts';
+import { registerAudit } from './audit-metrics.ts';
 import { registerCallers } from './caller-metrics.ts';
 import { counter, gauge } from './metric-families.ts';
 import { registerShedding } from './shed-metrics.ts';
@@ -32,6 +34,8 @@ export type MetricSources = {
     readonly loadedAtMs: number;
     readonly refused: boolean;
   } | null;
+  /** Null: decisions are not recorded. */
+  readonly records: DecisionRecords | null;
   readonly spans: SpanRecorder;
   readonly heldBytes: () => number;
 };
@@ -47,6 +51,7 @@ export function createMetrics(sources: MetricSources): Registry {
   registerCircuits(registry, sources);
   registerEndpoints(registry, sources);
   registerShedding(registry, sources.shedder);
+  registerAudit(registry, sources.records);
   registerState(registry, sources);
   return registry;
 }

@@ -4,6 +4,8 @@ import { listenOn } from '@gatehouse/sockets';
 export type TelemetryParts = {
   /** Why the sidecar is not ready, a sentence each; empty when it is. */
   readonly notReadyBecause: () => Promise<readonly string[]>;
+  /** What is wrong although the sidecar is ready, a sentence each. */
+  readonly notes: () => readonly string[];
   /** The metrics in Prometheus' text format. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
 };
@@ -50,7 +52,7 @@ async function answer(
     case '/readyz': {
       const reasons = await parts.notReadyBecause();
       return reasons.length === 0
-        ? end(response, 200, 'ready\n')
+        ? end(response, 200, `${['ready', ...parts.notes()].join('\n')}\n`)
         : end(response, 503, `${reasons.join('\n')}\n`);
     }
     case '/metrics': {

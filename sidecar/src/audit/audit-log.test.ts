@@ -19,6 +19,7 @@ const LIMITS: AuditLogLimits = {
   segmentsKeptMax: null,
   recordsWaitingMax: 2000,
   groupMsMax: 2,
+  writeMsMax: 5000,
   retryMs: 10,
 };
 
@@ -44,7 +45,7 @@ async function openLog(folder: string, limits: Partial<AuditLogLimits> = {}) {
     clock,
     onFailing: (reason) => said.push(`failing: ${reason}`),
     onRecovered: (lost) => said.push(`recovered: ${lost.records} lost, ${lost.callsRefused} refused`),
-    onDurable: () => {},
+    onWritten: () => {},
   });
   return { log, said };
 }
@@ -208,6 +209,7 @@ test('a folder has one writer, and is free when that has closed', async () => {
     onBroken: 'refuse' as const,
     onFailing: () => {},
     onRecovered: () => {},
+    onWritten: () => {},
   };
   const first = await openAudit(options);
   if ('problem' in first) throw new Error(first.problem);
@@ -241,6 +243,7 @@ test('a broken chain is refused at the start, or set aside whole where policy le
     policyVersion: 'p',
     onFailing: () => {},
     onRecovered: () => {},
+    onWritten: () => {},
   };
   expect(await openAudit({ ...options, onBroken: 'refuse' })).toEqual({
     problem: `${join(folder, name)}: entry 1 unreadable (${name}, offset 0); expected a whole entry that follows the one before it`,

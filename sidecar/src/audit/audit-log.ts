@@ -12,9 +12,12 @@ export type AuditLogOptions = {
   /** Called when writing begins to fail, and when it works again. */
   readonly onFailing: (reason: string) => void;
   readonly onRecovered: (lost: { readonly records: number; readonly callsRefused: number }) => void;
-  /** Called with the last entry on disk after each group. */
-  readonly onDurable: (point: ChainPoint) => void;
+  /** Called with each entry once it is on disk, in their order. */
+  readonly onWritten: (entry: WrittenEntry) => void;
 };
+
+/** An entry that is on disk. */
+export type WrittenEntry = ChainPoint & { readonly content: Exclude<AuditEntry['content'], undefined> };
 
 export type AuditLogLimits = {
   /** A segment is closed before it grows larger. */
@@ -25,6 +28,8 @@ export type AuditLogLimits = {
   readonly recordsWaitingMax: number;
   /** How long a record that nobody waits for may wait for others, so that one write takes them all. */
   readonly groupMsMax: number;
+  /** A write that takes longer counts as one that fails, until it ends. */
+  readonly writeMsMax: number;
   /** Between two tries to write while writing fails. */
   readonly retryMs: number;
 };
@@ -140,8 +145,10 @@ export class AuditLog {
     await this.durable();
     this.#closed = true;
     clearTimeout(this.#timer);
-    await this.#writing;
     this.totals.lost += this.#waiting.length;
+    // A write that hangs is not waited for.
+    if (this.#failing !== null) return;
+    await this.#writing;
     await this.#writer.close();
   }
 
@@ -177,37 +184,49 @@ export class AuditLog {
     do {
       const group = this.#waiting.slice(0, GROUP_ENTRIES_MAX);
       if (group.length === 0) return;
+      const { writeMsMax } = this.#options.limits;
+      const late = setTimeout(() => this.#fail(`a write takes more than ${writeMsMax} ms`), writeMsMax);
+      let points: readonly ChainPoint[];
       try {
-        await this.#writer.write(group.map((entry) => AuditEntry.encode(entry).finish()));
+        points = await this.#writer.write(group.map((entry) => AuditEntry.encode(entry).finish()));
       } catch (error) {
-        this.#fail(error as Error);
+        this.#fail((error as Error).message);
+        this.#tryAgain();
         return;
+      } finally {
+        clearTimeout(late);
       }
-      this.#wrote(group);
+      this.#wrote(group, points);
       await this.#retain();
       // One group after another while somebody waits; what nobody waits for gathers again.
     } while (this.#waiters.length > 0 && this.#failing === null);
   }
 
-  #wrote(group: readonly AuditEntry[]): void {
+  #wrote(group: readonly AuditEntry[], points: readonly ChainPoint[]): void {
     this.#waiting.splice(0, group.length);
     this.#durable += group.length;
     this.totals.groups += 1;
-    for (const { content } of group) if (content?.$case === 'record') this.totals.written += 1;
     this.#recover();
     const waiters = this.#waiters;
     while (waiters[0] !== undefined && waiters[0].appended <= this.#durable) waiters.shift()?.resolve(true);
-    this.#options.onDurable(this.#writer.point as ChainPoint);
+    for (const [at, { content }] of group.entries()) {
+      if (content === undefined) continue;
+      if (content.$case === 'record') this.totals.written += 1;
+      this.#options.onWritten({ ...(points[at] as ChainPoint), content });
+    }
   }
 
-  #fail(error: Error): void {
-    const reason = error.message;
+  #fail(reason: string): void {
     if (this.#failing === null) {
       this.#failing = { sinceMs: this.#options.clock(), reason };
       this.#options.onFailing(reason);
     }
     for (const { resolve } of this.#waiters.splice(0)) resolve(false);
+  }
+
+  #tryAgain(): void {
     if (this.#closing) return;
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#begin(), this.#options.limits.retryMs).unref();
   }
 
@@ -253,7 +272,8 @@ export class AuditLog {
       await this.#writer.write([AuditEntry.encode(note).finish()]);
       await this.#writer.removeThrough(through.sequence);
     } catch (error) {
-      this.#fail(error as Error);
+      this.#fail((error as Error).message);
+      this.#tryAgain();
     }
   }
 }

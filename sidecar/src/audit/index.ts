@@ -1,4 +1,5 @@
-export { AuditLog } from './audit-log.ts';
+export { type AuditLog, type AuditLogLimits, type AuditTotals, type WrittenEntry } from './audit-log.ts';
+export { type AuditRules, auditRules, isSampled } from './audit-policy.ts';
 export type { ChainPoint, ChainProblem } from './chain-scan.ts';
 export {
   type Checkpoint,
@@ -9,4 +10,5 @@ export {
 } from './checkpoint.ts';
 export { type OpenAudit, openAudit } from './open-audit.ts';
 export { readEntries, type StoredEntry } from './read-entries.ts';
+export { callerOf, claimNames } from './recorded-claims.ts';
 export { type ChainReport, formatChainProblem, verifyChain } from './verify-chain.ts';

@@ -1,6 +1,6 @@
 import { mkdir, rename } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { AuditLog, type AuditLogLimits, type AuditLogOptions } from './audit-log.ts';
+import { AuditLog, type AuditLogLimits, type AuditLogOptions, type WrittenEntry } from './audit-log.ts';
 import { Checkpointer, type CheckpointerOptions, lastCheckpoint } from './checkpointer.ts';
 import { lockFolder } from './lock-folder.ts';
 import { type ChainEnd, recoverChain } from './recover-chain.ts';
@@ -9,6 +9,8 @@ import { listSegments } from './segments.ts';
 export type OpenAuditOptions = Pick<AuditLogOptions, 'clock' | 'onFailing' | 'onRecovered'> & {
   readonly folder: string;
   readonly limits: AuditLogLimits;
+  /** Takes each entry that is on disk to wherever else it goes. */
+  readonly onWritten: (entry: WrittenEntry) => void;
   /** Null: nothing is signed. */
   readonly signing: Pick<
     CheckpointerOptions,
@@ -84,7 +86,10 @@ function begin(options: OpenAuditOptions, { end, setAside }: Found, release: () 
   const log = new AuditLog({
     ...options,
     end,
-    onDurable: (point) => checkpointer?.reached(point),
+    onWritten: (entry) => {
+      checkpointer?.reached(entry);
+      options.onWritten(entry);
+    },
   });
   log.appendNote({
     $case: 'opened',

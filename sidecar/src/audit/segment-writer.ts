@@ -39,17 +39,20 @@ export class SegmentWriter {
 
   /**
    * Writes the entries and waits until they are on disk: all of them or, after an error, none.
+   * @returns for each entry its number and its hash
    * @throws what the file system says, such as ENOSPC; the same group can be written again
    */
-  async write(entries: readonly Uint8Array[]): Promise<void> {
-    let sequence = this.#sequence;
-    let previousHash = this.#hash;
+  async write(entries: readonly Uint8Array[]): Promise<readonly ChainPoint[]> {
     const frames: Buffer[] = [];
+    const points: ChainPoint[] = [];
+    let last: ChainPoint = { sequence: this.#sequence, hash: this.#hash };
     for (const entry of entries) {
-      sequence += 1;
-      const written = writeFrame(entry, { sequence, durableSequence: this.#sequence, previousHash });
-      frames.push(written.frame);
-      previousHash = written.hash;
+      const sequence = last.sequence + 1;
+      const place = { sequence, durableSequence: this.#sequence, previousHash: last.hash };
+      const { frame, hash } = writeFrame(entry, place);
+      frames.push(frame);
+      last = { sequence, hash };
+      points.push(last);
     }
     const group = Buffer.concat(frames);
     const file = await this.#fileFor(group.length);
@@ -58,8 +61,9 @@ export class SegmentWriter {
     await file.datasync();
     this.#dirty = false;
     this.#bytes += group.length;
-    this.#sequence = sequence;
-    this.#hash = previousHash;
+    this.#sequence = last.sequence;
+    this.#hash = last.hash;
+    return points;
   }
 
   /** Which entries would go with all but the newest segments; null when none would. */

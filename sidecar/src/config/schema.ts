@@ -156,6 +156,36 @@ const adaptive = z
     });
   });
 
+/** Where decisions are recorded; what is recorded, and what happens when that fails, policy says. */
+const audit = z.strictObject({
+  /** Holds the segments; of this sidecar alone. It is made where it is missing. */
+  folder: file,
+  /** A segment is closed before it grows larger. */
+  segmentBytesMax: bounded(64 * KIB, 1024 * MIB, 64 * MIB),
+  /** Segments that are kept; older ones are removed, which the chain says. Default: all. */
+  segmentsKeptMax: z
+    .int('expected a whole number from 2 up')
+    .min(2, 'expected a whole number from 2 up')
+    .optional(),
+  /** Records that may wait for the disk; calls beyond are refused, or go on unrecorded, as policy says. */
+  recordsWaitingMax: bounded(1, 1_000_000, 20_000),
+  /** How long records may wait for others, so that one write takes them all. No answer waits for it. */
+  groupMsMax: bounded(0, 1000, 5),
+  /** A write that takes longer counts as one that fails. */
+  writeMsMax: bounded(10, 600_000, 5000),
+  /** Between two tries while writing fails. */
+  retryMs: bounded(10, 60_000, 1000),
+  /** An Ed25519 private key in PEM that signs checkpoints (`gatehouse audit keygen`). Default: nothing is signed. */
+  signingKeyFile: file.optional(),
+  /** A checkpoint is signed after so many entries, or so long after the last, and at the end. */
+  checkpointEveryEntries: bounded(1, 10_000_000, 10_000),
+  checkpointEveryMs: bounded(100, 86_400_000, 60_000),
+  /** Entries and checkpoints leave for this collector as OTLP logs over gRPC, once they are on disk. */
+  otlpEndpoint: z
+    .url({ protocol: /^https?$/, error: 'expected a URL like http://127.0.0.1:4317' })
+    .optional(),
+});
+
 const limits = z.strictObject({
   /** Calls in progress in each direction; one more is refused with RESOURCE_EXHAUSTED. */
   callsActiveMax: bounded(1, 1_000_000, 10_000),
@@ -224,6 +254,7 @@ export const sidecarConfigSchema = z
       })
       .prefault({}),
     telemetry,
+    audit: audit.optional(),
     admin: z.strictObject({ listen: localAddress('the admin port has no authentication') }),
     limits: limits.prefault({}),
     log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),

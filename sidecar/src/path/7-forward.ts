@@ -22,8 +22,8 @@ import { failureCauseOf, httpToGrpcStatus, isOfPolicy, resetToGrpcStatus } from 
 
 /** What forward tells the rest of the path. */
 export interface ForwardOwner {
-  /** The upstream has answered in full with this status; the response has been passed on. */
-  onAnswered(status: GrpcStatus): void;
+  /** The upstream has answered in full with this status; `sendStatus` passes on the response's last header block. */
+  onAnswered(status: GrpcStatus, sendStatus: () => void): void;
   /** The call can't be answered by an upstream. */
   onFailed(refusal: Refusal): void;
   /** So many bytes of the request have left to the present upstream. */
@@ -439,11 +439,11 @@ export class Forwarding implements StreamHandler {
     const cause = isOfPolicy(fields) ? null : failureCauseOf(status);
     if (cause !== null) this.#target.settle('failure', cause);
     else this.#target.settle(status === GrpcStatus.OK ? 'success' : 'neutral');
-    if (trailersOnly) this.#caller.sendHeaders(fields, true);
-    else this.#caller.sendTrailers(fields);
     if (this.#upstream?.localEnded === false) this.#leave(ErrorCode.NO_ERROR);
     this.#target.release();
-    this.#owner.onAnswered(status);
+    this.#owner.onAnswered(status, () =>
+      trailersOnly ? this.#caller.sendHeaders(fields, true) : this.#caller.sendTrailers(fields),
+    );
   }
 
   #endGate(): Refusal | null {

@@ -8,10 +8,12 @@ import {
   parseTraceparent,
 } from '@gatehouse/telemetry/trace-context';
 import type { Call, CallTrace, Clock } from './call.ts';
+import type { CallAudit } from './call-audit.ts';
 import type { CallMetrics } from './call-metrics.ts';
 import type { DecisionLog } from './decision-log.ts';
 import { GrpcStatus, statusName } from './grpc-status.ts';
 import { LineBudget } from './line-budget.ts';
+import type { Refusal } from './refusal.ts';
 import type { RefusalStatus } from './refusal-status.ts';
 
 /** How a call ended. */
@@ -30,6 +32,8 @@ export type Observers = {
   readonly spans: SpanRecorder;
   readonly metrics: CallMetrics;
   readonly decisions: DecisionLog;
+  /** Null on egress, where nothing is decided. */
+  readonly audit: CallAudit | null;
   readonly logger: Logger;
 };
 
@@ -76,6 +80,22 @@ export class Observer {
       call.trace.events.push({ name: EVENTS[name], timeMs: this.#with.clock(), attributes });
   }
 
+  /** Why no call is taken at the moment, because its record could not be kept; null when calls are. */
+  unavailable(): Refusal | null {
+    return this.#with.audit?.unavailable() ?? null;
+  }
+
+  /** Before a call that goes on is decided on again: keeps the record of the decision that it had. */
+  decidedAgain(call: Call): void {
+    const outcome = { status: GrpcStatus.OK, refusal: null, requestMessages: 0, responseMessages: 0 };
+    this.#with.audit?.record(call, outcome, true);
+  }
+
+  /** Keeps the record of a call whose status waits for it. @returns whether it is on disk; null: nothing is waited for */
+  recordBeforeAnswer(call: Call, outcome: Outcome): Promise<boolean> | null {
+    return this.#with.audit?.recordBeforeAnswer(call, outcome) ?? null;
+  }
+
   /** Keeps the decision. @returns its id */
   decided(call: Call): string {
     return this.#with.decisions.add(call, this.#with.clock());
@@ -92,6 +112,7 @@ export class Observer {
       metrics.endedFor(call.identity, model, outcome.status, outcome.refusal !== null);
     }
     if (call.trace?.recorded) this.#recordSpan(call, outcome, endedAtMs);
+    this.#with.audit?.record(call, outcome);
     this.#writeLine(call, outcome, endedAtMs);
   }
 

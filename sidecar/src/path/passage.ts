@@ -17,8 +17,8 @@ export interface PassageOwner {
   /** The first message is there whole. */
   firstMessage(passage: Passage, framed: Buffer): void;
   refuse(passage: Passage, refusal: Refusal): void;
-  /** The upstream has answered in full with this status. */
-  answered(passage: Passage, status: GrpcStatus): void;
+  /** The upstream has answered in full with this status, which `sendStatus` passes on. */
+  answered(passage: Passage, status: GrpcStatus, sendStatus: () => void): void;
   /** Another try is wanted. @returns the next target, or why there is none */
   reroute(passage: Passage, reason: string): Target | Refusal;
   /** The caller has gone. */
@@ -112,8 +112,8 @@ export class Passage implements StreamHandler, Expiring, ForwardOwner {
     forwarding.start();
   }
 
-  onAnswered(status: GrpcStatus): void {
-    this.#owner.answered(this, status);
+  onAnswered(status: GrpcStatus, sendStatus: () => void): void {
+    this.#owner.answered(this, status, sendStatus);
   }
 
   onFailed(refusal: Refusal): void {

@@ -10,7 +10,7 @@ import { authorise, type Permitted, refusedByToken } from './4-authorise.ts';
 import { type AdmissionControl, type Admitted } from './5-admit.ts';
 import { type Routed, routeEgress, routeInbound, type Target } from './6-route.ts';
 import { Forwarding, type ForwardLimits } from './7-forward.ts';
-import type { Observer } from './8-observe.ts';
+import type { Observer, Outcome } from './8-observe.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import { Call, type Clock, type Direction } from './call.ts';
 import type { ConnectionPeer } from './connection-peer.ts';
@@ -91,6 +91,9 @@ export class Pipeline implements PassageOwner {
       const identified = identify(accepted, passage.stream.connection.context as ConnectionPeer);
       if (isRefusal(identified)) return identified;
 
+      const unrecordable = observer.unavailable();
+      if (unrecordable !== null) return unrecordable;
+
       const policy = this.#parts.policy();
       const authenticated = authenticate(identified, policy, tokens);
       if (!(authenticated instanceof Promise)) return this.#decide(passage, authenticated);
@@ -147,6 +150,7 @@ export class Pipeline implements PassageOwner {
     if (isRefusal(values)) return values;
     const next = laterValues(call.requestValues, values);
     if (next === null) return null;
+    this.#parts.observer.decidedAgain(call);
     call.requestValues = next;
     const permitted = this.#authorise(call, this.#parts.policy());
     return isRefusal(permitted) ? permitted : null;
@@ -211,8 +215,8 @@ export class Pipeline implements PassageOwner {
   }
 
   /** The upstream has answered in full. */
-  answered(passage: Passage, status: GrpcStatus): void {
-    this.#conclude(passage, status, null);
+  answered(passage: Passage, status: GrpcStatus, sendStatus: () => void): void {
+    this.#answer(passage, { status, refusal: null }, sendStatus);
   }
 
   /** Another try is wanted. */
@@ -226,22 +230,43 @@ export class Pipeline implements PassageOwner {
 
   refuse(passage: Passage, refusal: Refusal): void {
     if (passage.over) return;
-    const { call, stream, forwarding } = passage;
-    const status = statusOf(call, refusal);
-    forwarding?.cancel();
-    if (refusal.kind === 'not-grpc') {
-      stream.sendHeaders(httpRefusalHead(refusal.httpStatus), true);
-    } else if (forwarding?.headSent === true) {
-      stream.sendTrailers(refusalTrailers(status, errorMetadata(call)));
-    } else {
-      stream.sendHeaders(refusalHead(status, errorMetadata(call)), true);
+    const status = statusOf(passage.call, refusal);
+    passage.forwarding?.cancel();
+    this.#answer(passage, { status: status.code, refusal: status }, () =>
+      refusal.kind === 'not-grpc'
+        ? passage.stream.sendHeaders(httpRefusalHead(refusal.httpStatus), true)
+        : sendRefusal(passage, status),
+    );
+  }
+
+  /** Ends the call with a status, at once or, where policy says so, when its record is on disk. */
+  #answer(passage: Passage, ending: Ending, sendStatus: () => void): void {
+    const outcome = outcomeOf(passage, ending);
+    const recorded = this.#parts.observer.recordBeforeAnswer(passage.call, outcome);
+    if (recorded === null) {
+      sendStatus();
+      this.#conclude(passage, outcome);
+      return;
     }
-    this.#conclude(passage, status.code, status);
+    this.#parts.deadlines.remove(passage);
+    passage.finish();
+    recorded
+      .then((isOnDisk) => {
+        if (isOnDisk) {
+          sendStatus();
+          this.#conclude(passage, outcome);
+        } else {
+          const status = statusOf(passage.call, { kind: 'audit-unavailable' });
+          sendRefusal(passage, status);
+          this.#conclude(passage, { ...outcome, status: status.code, refusal: status });
+        }
+      })
+      .catch(this.#parts.onBug);
   }
 
   abandoned(passage: Passage): void {
     passage.forwarding?.cancel();
-    this.#conclude(passage, GrpcStatus.CANCELLED, null);
+    this.#conclude(passage, outcomeOf(passage, { status: GrpcStatus.CANCELLED, refusal: null }));
   }
 
   expired(passage: Passage): void {
@@ -255,16 +280,11 @@ export class Pipeline implements PassageOwner {
   }
 
   /** The one end of every call: gives back what it took, and observes. */
-  #conclude(passage: Passage, status: GrpcStatus, refusal: RefusalStatus | null): void {
+  #conclude(passage: Passage, outcome: Outcome): void {
     const { call } = passage;
     this.#leave(passage);
     try {
-      this.#parts.observer.end(call, {
-        status,
-        refusal,
-        requestMessages: passage.requestMessages,
-        responseMessages: passage.forwarding?.responseMessages ?? 0,
-      });
+      this.#parts.observer.end(call, outcome);
     } finally {
       this.#parts.deadlines.remove(passage);
       call.admission?.release();
@@ -304,6 +324,22 @@ export class Pipeline implements PassageOwner {
 function expectMessages(passage: Passage, { method }: Accepted): void {
   const single = method.kind === 'unary' || method.kind === 'server-streaming';
   passage.expectMessages(method.requestBytesMax, single ? 1 : Number.POSITIVE_INFINITY);
+}
+
+type Ending = Pick<Outcome, 'status' | 'refusal'>;
+
+function outcomeOf(passage: Passage, ending: Ending): Outcome {
+  return {
+    ...ending,
+    requestMessages: passage.requestMessages,
+    responseMessages: passage.forwarding?.responseMessages ?? 0,
+  };
+}
+
+function sendRefusal({ call, stream, forwarding }: Passage, status: RefusalStatus): void {
+  const metadata = errorMetadata(call);
+  if (forwarding?.headSent === true) stream.sendTrailers(refusalTrailers(status, metadata));
+  else stream.sendHeaders(refusalHead(status, metadata), true);
 }
 
 /** ErrorInfo.metadata of a refusal: what to look for in the policy, the trace and the decision list. */

@@ -150,6 +150,7 @@ type Failure = Extract<
       | 'upstream-reset'
       | 'upstream-malformed'
       | 'deadline'
+      | 'audit-unavailable'
       | 'draining'
       | 'bug';
   }
@@ -199,6 +200,13 @@ function failureOf(call: Call, refusal: Failure): RefusalStatus {
         GrpcStatus.DEADLINE_EXCEEDED,
         'DEADLINE_EXCEEDED',
         `The deadline passed before ${at} had answered.`,
+      );
+    case 'audit-unavailable':
+      return retryable(
+        GrpcStatus.UNAVAILABLE,
+        'AUDIT_UNAVAILABLE',
+        'Decisions cannot be recorded at the moment, and policy wants each of them on record; try again later.',
+        1000,
       );
     case 'draining':
       return retryable(

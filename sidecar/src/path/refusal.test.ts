@@ -73,6 +73,7 @@ const EXAMPLES: {
   ],
   'upstream-malformed': [{ kind: 'upstream-malformed', cause: LONG }, 'INTERNAL', 'UPSTREAM_MALFORMED'],
   deadline: [{ kind: 'deadline' }, 'DEADLINE_EXCEEDED', 'DEADLINE_EXCEEDED'],
+  'audit-unavailable': [{ kind: 'audit-unavailable' }, 'UNAVAILABLE', 'AUDIT_UNAVAILABLE'],
   draining: [{ kind: 'draining' }, 'UNAVAILABLE', 'DRAINING'],
   bug: [{ kind: 'bug' }, 'INTERNAL', 'INTERNAL'],
 };

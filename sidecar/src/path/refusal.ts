@@ -24,6 +24,7 @@ export type Refusal =
       readonly retryDelayMs: number;
     }
   | { readonly kind: 'shed'; readonly shed: Shed }
+  | { readonly kind: 'audit-unavailable' }
   | { readonly kind: 'unknown-upstream' }
   | { readonly kind: 'circuit-open'; readonly retryDelayMs: number }
   | { readonly kind: 'no-endpoints'; readonly retryDelayMs: number }
