@@ -62,6 +62,8 @@ export type MeshOptions = {
   /** Where the upstream is, instead of the list of the inbound sidecars. */
   readonly upstream?: object;
   readonly kubernetes?: object;
+  /** Where identities come from, by `callee` or `caller`, instead of files. */
+  readonly identity?: (name: string) => object;
   readonly otlpEndpoint?: string;
   /** Of traces that begin at a sidecar. Default 1. */
   readonly sampleRatio?: number;
@@ -116,7 +118,7 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
     options.app === undefined ? await startEchoServer({ address: `unix:${file('app.sock')}` }) : null;
 
   const common = (name: string, process = name) => ({
-    identity: {
+    identity: options.identity?.(name) ?? {
       certificateFile: file(`${name}.pem`),
       keyFile: file(`${name}.key`),
       bundleFile: file('bundle.pem'),

@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, relative } from 'node:path';
 import { type GoTool, PINNED_TOOLS, type PinnedTool, type PythonTool } from './pinned-tools.ts';
 import { type Env, onceInFolder, toolsDir } from './tool-cache.ts';
 
-const BUILD_MS_MAX = 1_200_000;
+const BUILD_MS_MAX = 3_600_000;
 /** What is kept of a builder's output. */
 const OUTPUT_BYTES_MAX = 4_096;
 
@@ -48,6 +49,19 @@ export async function ensureTool(name: string, options: EnsureToolOptions): Prom
   }
 }
 
+/**
+ * @returns the folder of a tool that is there already
+ * @throws ToolUnavailable when it is not: nothing is built or downloaded
+ */
+export async function findTool(name: string, { env }: EnsureToolOptions): Promise<string> {
+  const tool = PINNED_TOOLS.find((each) => each.name === name);
+  const folder = tool && join(toolsDir(env), `${tool.name}-${await recipeHash(tool)}`);
+  if (folder !== undefined && existsSync(folder)) return folder;
+  throw new ToolUnavailable(
+    `${name} is not built: node libs/tooling/src/external-tools/main.ts ${name} builds it.`,
+  );
+}
+
 /** Names the state of everything that the build depends on. */
 async function recipeHash(tool: PinnedTool): Promise<string> {
   const hash = createHash('sha256');
@@ -63,7 +77,10 @@ async function buildGo(tool: GoTool, folder: string, { env, onProgress }: Ensure
   onProgress?.(`building ${tool.name} with Go, once (${tool.buildTakes})`);
   const sources = join(folder, 'sources');
   const go: Go = async (cwd, args) => {
-    const { failure, said } = await run('go', args, { cwd, env: { ...env, CGO_ENABLED: '0' } });
+    const { failure, said } = await run('go', args, {
+      cwd,
+      env: { ...env, CGO_ENABLED: tool.cgo === true ? '1' : '0' },
+    });
     if (failure === null) return said;
     throw new ToolUnavailable(
       failure === 'ENOENT'

@@ -9,6 +9,8 @@ export type GoTool = {
   /** Name of the built file by the package of its command. */
   readonly commands: Readonly<Record<string, string>>;
   readonly buildTakes: string;
+  /** Needs a C compiler. Default: false. */
+  readonly cgo?: boolean;
   /** Changes to one source file of a module, made in a copy before it is built. */
   readonly edit?: {
     readonly module: string;
@@ -67,6 +69,18 @@ export const PINNED_TOOLS: readonly PinnedTool[] = [
       'google.golang.org/grpc/interop/server': 'server',
     },
     buildTakes: 'two to four minutes',
+  },
+  {
+    kind: 'go',
+    // Its server's data store is SQLite, which is C.
+    name: 'spire',
+    module: module('spire'),
+    commands: {
+      'github.com/spiffe/spire/cmd/spire-server': 'spire-server',
+      'github.com/spiffe/spire/cmd/spire-agent': 'spire-agent',
+    },
+    buildTakes: 'about a quarter of an hour of two processors, and 3 GB',
+    cgo: true,
   },
   { kind: 'python', name: 'python-hpack', requirement: 'hpack==4.2.0' },
 ];
