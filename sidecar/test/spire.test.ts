@@ -127,7 +127,13 @@ describe.skipIf('missing' in tool)('with a real SPIRE server and agent', () => {
       const watched = await watching(own, 'callee');
       try {
         expect([...watched.current().federated.keys()]).toEqual([PARTNER]);
-        expect((await run(mesh.client(), 'unary', [{ text: 'x' }])).code).toBe(status.OK);
+        // The CA of ours that signs now is one that the partner has not been told of yet.
+        await own.rotateAuthority();
+        const known = watched.current().certificatePem;
+        await expect.poll(() => watched.current().certificatePem, WAIT).not.toBe(known);
+        await partner.trust(own);
+        const call = async () => (await run(mesh.client(), 'unary', [{ text: 'x' }])).code;
+        await expect.poll(call, WAIT).toBe(status.OK);
       } finally {
         watched.close();
         await mesh.stop();
