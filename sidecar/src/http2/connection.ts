@@ -175,7 +175,10 @@ export class Connection implements OutputOwner, Watched {
     this.finish({ code, origin: 'local', detail }, detail);
   }
 
-  /** Takes input `chunk[0, length)`; for sockets opened with `onread`, which emit no data. The chunk is free after. */
+  /**
+   * Takes input `chunk[0, length)`; for sockets opened with `onread`, which emit no data. The chunk is free after, and
+   * what was in it has been moved about.
+   */
   receive(chunk: Buffer, length: number): void {
     if (this.closed) return;
     this.watchdog.sawInput = true;

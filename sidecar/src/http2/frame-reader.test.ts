@@ -82,6 +82,10 @@ describe('the same bytes mean the same', () => {
     frame(CONTINUATION, 0, 5, literals([['a', 'b']])),
     frame(CONTINUATION, Flag.END_HEADERS, 5, literals([['c', 'd']])),
     headers(7, Flag.END_HEADERS),
+    data(7, 0, 'one '),
+    data(7, 0, 'two '),
+    data(7, 0, ''),
+    data(7, 0, 'three'),
     headers(7, END, [['x-trailer', 'y']]),
     frame(0xbb, 0, 0, Buffer.alloc(11)),
     frame(RST_STREAM, 0, 3, uint32(ErrorCode.CANCEL)),
@@ -107,6 +111,7 @@ describe('the same bytes mean the same', () => {
       expect.arrayContaining([
         'data 1 helloworld',
         'data 1 !',
+        'data 7 one two three',
         'headers 5 :method=POST :scheme=http :path=/a.B/C :authority=x a=b c=d end',
       ]),
     );
@@ -116,6 +121,22 @@ describe('the same bytes mean the same', () => {
       const pieces = [Buffer.from(session.subarray(0, cut)), Buffer.from(session.subarray(cut))];
       expect(outcome(pieces), `cut at ${cut}`).toEqual(whole);
     }
+  });
+
+  it('and small DATA frames in a row are handed on as one piece, up to another stream or the end', () => {
+    const peer = RawPeer.server();
+    peer.input(headers(1, Flag.END_HEADERS), headers(3, Flag.END_HEADERS));
+    const pieces: string[] = [];
+    peer.recorder.onData = (stream, chunk, start, end, endStream) => {
+      pieces.push(`${stream.id} ${chunk.toString('latin1', start, end)}${endStream ? ' end' : ''}`);
+    };
+    const [large, padded] = ['L'.repeat(2000), frame(DATA, Flag.PADDED, 3, [1, 80, 0])];
+    peer.input(
+      ...[data(1, 0, 'a'), data(1, 0, 'b'), data(3, 0, 'c'), padded, data(3, 0, 'd'), data(3, 0, large)],
+      ...[data(1, 0, 'e'), data(1, Flag.END_STREAM, 'f'), data(3, 0, 'g')],
+    );
+    expect(pieces).toEqual(['1 ab', '3 c', '3 P', '3 d', `3 ${large}`, '1 ef end', '3 g']);
+    expect(peer.connection.progress).toBe(2 + 9);
   });
 
   it('and DATA is handed on before its frame is whole', () => {

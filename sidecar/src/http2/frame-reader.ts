@@ -11,8 +11,8 @@ import {
 import { HeaderBlock, type HeaderBlockLimits } from './header-block.ts';
 
 export interface FrameSink {
-  /** A DATA frame begins; `payloadBytes` counts its padding too. */
-  onDataBegin(streamId: number, payloadBytes: number): void;
+  /** A DATA frame begins, or `frames` of them that were made one; `payloadBytes` counts padding too. */
+  onDataBegin(streamId: number, payloadBytes: number, frames: number): void;
   /** A piece of its data, `paddingBytes` of padding with it; `last` when the frame is over. Chunks are valid during the call. */
   onDataPiece(
     chunk: Buffer,
@@ -39,6 +39,8 @@ export interface FrameSink {
 
 const State = { HEAD: 0, DATA: 1, PAYLOAD: 2 } as const;
 const PRIORITY_BYTES = 5;
+/** DATA frames up to this size are made one with those before them: moving their bytes costs less than another frame. */
+const MERGED_BYTES_MAX = 1024;
 const NOTHING: Buffer = Buffer.alloc(0);
 
 export class FrameReader {
@@ -60,6 +62,10 @@ export class FrameReader {
   private dataLeft = 0;
   private paddingLeft = 0;
   private padLengthDue = false;
+  /** What `mergeFollowing` found: frames, where the next one begins, whether the last ended its stream. */
+  private runFrames = 0;
+  private runNext = 0;
+  private runEndsStream = false;
 
   constructor(sink: FrameSink, isServer: boolean, limits: HeaderBlockLimits) {
     this.sink = sink;
@@ -72,7 +78,7 @@ export class FrameReader {
     this.stopped = true;
   }
 
-  /** Reads `chunk[0, length)`. */
+  /** Reads `chunk[0, length)`, and may move bytes in it that it has read. */
   read(chunk: Buffer, length: number): void {
     let at = this.prefaceLeft > 0 ? this.readPreface(chunk, length) : 0;
     while (at < length && !this.stopped) {
@@ -125,10 +131,7 @@ export class FrameReader {
       if ((flags & Flag.PADDED) !== 0 || size === 0 || length - at < size)
         return this.beginData(chunk, at, length);
       // Nearly every DATA frame is whole and without padding.
-      this.sink.onDataBegin(streamId, size);
-      if (!this.stopped)
-        this.sink.onDataPiece(chunk, at, at + size, 0, true, (flags & Flag.END_STREAM) !== 0);
-      return at + size;
+      return this.wholeData(chunk, at, length);
     }
     if (type === FrameType.HEADERS) this.block.begin(streamId, (flags & Flag.END_STREAM) !== 0);
     if (length - at >= size) {
@@ -156,6 +159,47 @@ export class FrameReader {
     return '';
   }
 
+  private wholeData(chunk: Buffer, at: number, length: number): number {
+    let end = at + this.payloadBytes;
+    this.runFrames = 1;
+    this.runNext = end;
+    this.runEndsStream = (this.flags & Flag.END_STREAM) !== 0;
+    if (!this.runEndsStream && length - end > FRAME_HEAD_BYTES) end = this.mergeFollowing(chunk, at, length);
+    this.sink.onDataBegin(this.streamId, end - at, this.runFrames);
+    if (!this.stopped) this.sink.onDataPiece(chunk, at, end, 0, true, this.runEndsStream);
+    return this.runNext;
+  }
+
+  /**
+   * Moves the payloads of small whole DATA frames that follow on the same stream up to the one that begins at `at`, so
+   * that a burst of messages is handled as one piece: it costs a third of handling each (200 messages of 30 bytes).
+   * @returns where the joint payload ends
+   */
+  private mergeFollowing(chunk: Buffer, at: number, length: number): number {
+    const { streamId } = this;
+    const last = at + FRAME_PAYLOAD_BYTES;
+    let to = at + this.payloadBytes;
+    let head = to;
+    while (length - head > FRAME_HEAD_BYTES && chunk[head + 3] === FrameType.DATA) {
+      const size = ((chunk[head + 1] as number) << 8) | (chunk[head + 2] as number);
+      const flags = chunk[head + 4] as number;
+      const from = head + FRAME_HEAD_BYTES;
+      if (chunk[head] !== 0 || size === 0 || size > MERGED_BYTES_MAX || (flags & ~Flag.END_STREAM) !== 0) break;
+      if (from + size > length || to + size > last) break;
+      if ((readUint32(chunk, head + 5) & 0x7fff_ffff) !== streamId) break;
+      chunk.copyWithin(to, from, from + size);
+      to += size;
+      head = from + size;
+      this.runFrames++;
+      if (flags !== 0) {
+        this.runEndsStream = true;
+        break;
+      }
+    }
+    this.runNext = head;
+    return to;
+  }
+
   private beginData(chunk: Buffer, at: number, length: number): number {
     const padded = (this.flags & Flag.PADDED) !== 0;
     if (padded && this.payloadBytes === 0) {
@@ -166,7 +210,7 @@ export class FrameReader {
     this.paddingLeft = 0;
     this.padLengthDue = padded;
     this.state = State.DATA;
-    this.sink.onDataBegin(this.streamId, this.payloadBytes);
+    this.sink.onDataBegin(this.streamId, this.payloadBytes, 1);
     if (this.payloadBytes > 0 || this.stopped) return at;
     this.state = State.HEAD;
     this.sink.onDataPiece(chunk, at, at, 0, true, (this.flags & Flag.END_STREAM) !== 0);

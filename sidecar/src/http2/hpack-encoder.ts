@@ -8,7 +8,7 @@ import { HpackTable } from './hpack-table.ts';
 import type { OutputBuffer } from './output-buffer.ts';
 
 /** Shorter strings are copied by a loop; longer ones are worth the call into native code. */
-const LOOP_COPY_MAX = 32;
+const LOOP_COPY_MAX = 14;
 /** Bytes that the representation's integers can take beside the strings: three integers of at most six bytes. */
 const OVERHEAD_BYTES = 18;
 

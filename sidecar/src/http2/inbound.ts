@@ -35,10 +35,10 @@ export class Inbound implements FrameSink {
     this.connection.fail(kind, code, detail);
   }
 
-  onDataBegin(streamId: number, payloadBytes: number): void {
+  onDataBegin(streamId: number, payloadBytes: number, frames: number): void {
     const { connection } = this;
     this.dataStream = null;
-    if (payloadBytes > 0) connection.progress++;
+    if (payloadBytes > 0) connection.progress += frames;
     if (!connection.receiveWindow.take(payloadBytes)) {
       connection.fail('flow-control', ErrorCode.FLOW_CONTROL_ERROR, 'connection window overrun');
       return;

@@ -118,7 +118,8 @@ export class Ours implements Subject, StreamHandler {
   }
 
   input(chunk: Buffer): void {
-    this.wire.push(chunk);
+    // A connection moves bytes in what it has read, and the oracle is told the same bytes.
+    this.wire.push(Buffer.from(chunk));
   }
 
   answer(): void {
