@@ -1,10 +1,9 @@
-import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { AuditRecord } from '@gatehouse/contracts/audit';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { mountSmallDisk } from '../../test/support/small-disk.ts';
 import { AuditLog, type AuditLogLimits } from './audit-log.ts';
 import { openAudit } from './open-audit.ts';
 import { readEntries, type StoredEntry } from './read-entries.ts';
@@ -12,7 +11,6 @@ import { recoverChain } from './recover-chain.ts';
 import { listSegments } from './segments.ts';
 import { verifyChain } from './verify-chain.ts';
 
-const run = promisify(execFile);
 const clock = (): number => performance.timeOrigin + performance.now();
 const LIMITS: AuditLogLimits = {
   segmentBytesMax: 1024 * 1024,
@@ -162,40 +160,38 @@ test('more than may wait is dropped and counted where that is allowed, and kept 
   await log.close();
 });
 
-const canMount = process.platform === 'linux' && process.getuid?.() === 0;
-
-test.skipIf(!canMount)(
-  'a disk that is really full loses nothing that was acknowledged, and is used again',
-  async () => {
-    const folder = join(home, 'disk');
-    await mkdir(folder);
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', folder]);
-    try {
-      const { log, said } = await openLog(folder, { segmentBytesMax: 200_000 });
-      const acknowledged: string[] = [];
-      for (let i = 0; log.failing === null; i++) {
-        log.append(record(`d-${i}`, 3000));
-        if (await log.durable()) acknowledged.push(`d-${i}`);
-      }
-      expect(log.failing).toMatch(/ENOSPC/);
-      expect((await statfs(folder)).bavail).toBe(0);
-      expect(acknowledged.length).toBeGreaterThan(250);
-      expect((await verifyChain(folder)).problems).toEqual([]);
-      await run('mount', ['-o', 'remount,size=2m', folder]);
-      await vi.waitFor(() => expect(log.failing).toBe(null));
-      log.append(record('after'));
-      expect(await log.durable()).toBe(true);
-      await log.close();
-      const ids = await storedIds(folder);
-      expect(ids.slice(0, acknowledged.length)).toEqual(acknowledged);
-      expect(ids.slice(acknowledged.length)).toEqual([`d-${acknowledged.length}`, 'after']);
-      expect(await verifyChain(folder)).toMatchObject({ problems: [], torn: null });
-      expect(said).toHaveLength(2);
-    } finally {
-      await run('umount', [folder]);
+test('a disk that is really full loses nothing that was acknowledged, and is used again', async ({
+  skip,
+}) => {
+  const folder = join(home, 'disk');
+  const disk = await mountSmallDisk(folder, 1024);
+  if (disk === null) return skip('mounting a file system takes privileges');
+  try {
+    await writeFile(join(folder, 'filler'), Buffer.alloc(100_000));
+    const { log, said } = await openLog(folder, { segmentBytesMax: 200_000 });
+    const acknowledged: string[] = [];
+    for (let i = 0; log.failing === null; i++) {
+      log.append(record(`d-${i}`, 3000));
+      if (await log.durable()) acknowledged.push(`d-${i}`);
     }
-  },
-);
+    expect(log.failing).toMatch(/ENOSPC/);
+    expect((await statfs(folder)).bavail).toBe(0);
+    expect(acknowledged.length).toBeGreaterThan(250);
+    expect((await verifyChain(folder)).problems).toEqual([]);
+    await disk.free();
+    await vi.waitFor(() => expect(log.failing).toBe(null));
+    log.append(record('after'));
+    expect(await log.durable()).toBe(true);
+    await log.close();
+    const ids = await storedIds(folder);
+    expect(ids.slice(0, acknowledged.length)).toEqual(acknowledged);
+    expect(ids.slice(acknowledged.length)).toEqual([`d-${acknowledged.length}`, 'after']);
+    expect(await verifyChain(folder)).toMatchObject({ problems: [], torn: null });
+    expect(said).toHaveLength(2);
+  } finally {
+    await disk.unmount();
+  }
+});
 
 test('a folder has one writer, and is free when that has closed', async () => {
   const folder = join(home, 'lock');

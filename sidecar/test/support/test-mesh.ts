@@ -64,6 +64,8 @@ export type MeshOptions = {
   readonly kubernetes?: object;
   /** Where identities come from, by `callee` or `caller`, instead of files. */
   readonly identity?: (name: string) => object;
+  /** The inbound sidecars' `audit` section; its folder is `audit-0` and so on in the mesh's. */
+  readonly audit?: object;
   readonly otlpEndpoint?: string;
   /** Of traces that begin at a sidecar. Default 1. */
   readonly sampleRatio?: number;
@@ -140,6 +142,7 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
       ...common('callee', `callee-${index}`),
       inbound: { listen, app: options.app ?? `unix:${file('app.sock')}` },
       policyFile: file('policy.yaml'),
+      ...(options.audit === undefined ? {} : { audit: { folder: file(`audit-${index}`), ...options.audit } }),
     });
   const inbounds: Sidecar[] = [];
   for (let index = 0; index < (options.inbounds ?? 1); index++)
