@@ -4,6 +4,7 @@ import type { IdentitySource } from '@gatehouse/identity';
 import type { Logger } from '@gatehouse/telemetry/logger';
 import { createSpanRecorder, type SpanRecorder } from '@gatehouse/telemetry/span-recorder';
 import { loadContractFiles } from './config/load-contract-files.ts';
+import { loadProtectionKeys } from './config/load-protection-keys.ts';
 import { followPolicy, type PolicySource } from './config/policy-source.ts';
 import type { SidecarConfig } from './config/schema.ts';
 import { type FollowedEndpoints, followEndpoints } from './endpoints/index.ts';
@@ -15,6 +16,7 @@ import { DeadlineWheel } from './path/deadline-wheel.ts';
 import { DecisionLog } from './path/decision-log.ts';
 import { ResponseBacklog } from './path/response-backlog.ts';
 import { type DecisionRecords, recordDecisions } from './record-decisions.ts';
+import { Protectors, type Pseudonyms } from './protect/index.ts';
 import { StartFailure } from './start-failure.ts';
 import { createTokenVerifier, type TokenVerifier } from './tokens/index.ts';
 import { createUpstreams, type Upstreams } from './upstream/index.ts';
@@ -27,6 +29,7 @@ export type Foundations = {
   readonly contract: Contract;
   readonly identity: IdentitySource;
   readonly policy: PolicySource | null;
+  readonly protectors: Protectors;
   readonly tokens: TokenVerifier;
   readonly spans: SpanRecorder;
   readonly upstreams: Upstreams;
@@ -66,8 +69,11 @@ export async function layFoundations(
     throw new StartFailure(each.flat());
   }
   const { contract } = loaded;
+  const protectors = new Protectors(contract, await loadKeys(config));
   const policy =
-    config.policyFile === undefined ? null : await loadPolicy(config.policyFile, contract, clock, logger);
+    config.policyFile === undefined
+      ? null
+      : await loadPolicy(config.policyFile, contract, protectors, { clock, logger });
   const upstreams = openUpstreams(config, watched.source, clock, logger);
   return {
     config,
@@ -76,6 +82,7 @@ export async function layFoundations(
     contract,
     identity: watched.source,
     policy,
+    protectors,
     tokens: createTokenVerifier({
       issuers: () => policy?.current().document.jwtIssuers ?? [],
       clock,
@@ -149,14 +156,21 @@ export function patienceOf({ limits }: SidecarConfig): Partial<ConnectionSetting
   };
 }
 
+async function loadKeys({ protection }: SidecarConfig): Promise<ReadonlyMap<string, Pseudonyms>> {
+  const loaded = await loadProtectionKeys(protection.keys);
+  if ('problems' in loaded) throw new StartFailure(loaded.problems);
+  return loaded.keys;
+}
+
 async function loadPolicy(
   file: string,
   contract: Contract,
-  clock: Clock,
-  logger: Logger,
+  protectors: Protectors,
+  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
 ): Promise<PolicySource> {
   const followed = await followPolicy(file, contract, {
     clock,
+    protectors,
     onLoaded: (policy) => logger.info({ policyVersion: policy.version }, 'policy loaded'),
     onRefused: (problems) => logger.error({ problems }, 'new policy refused, the last good one stays'),
   });

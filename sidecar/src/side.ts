@@ -65,6 +65,7 @@ export function makeSide(direction: Direction, base: Foundations, app: AppPool |
     contract,
     clock,
     policy: direction === 'inbound' && policy !== null ? () => policy.current() : () => null,
+    protectors: base.protectors,
     tokens: base.tokens,
     admission,
     app,

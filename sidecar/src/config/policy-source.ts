@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import type { Contract } from '@gatehouse/contracts';
-import { type DocumentProblem, type FileWatch, formatProblem, watchFiles } from '@gatehouse/documents';
+import { type FileWatch, formatProblem, watchFiles } from '@gatehouse/documents';
 import { compilePolicy, type Policy } from '../policy/index.ts';
+import type { Protectors } from '../protect/index.ts';
 
 /** The policy in force, and what became of newer documents. */
 export type PolicySource = {
@@ -15,6 +16,8 @@ export type PolicySource = {
 
 export type PolicyEvents = {
   readonly clock: () => number;
+  /** Compile the policy's protections: what they ask for and is not there refuses the document. */
+  readonly protectors: Protectors;
   readonly onLoaded: (policy: Policy) => void;
   readonly onRefused: (problems: readonly string[]) => void;
 };
@@ -37,8 +40,9 @@ export async function followPolicy(
       problems: [`${file}: cannot be read: ${error instanceof Error ? error.message : String(error)}`],
     };
   }
-  const first = compilePolicy(text, { contract, fileName: file });
-  if ('problems' in first) return { problems: lines(first.problems) };
+  const compile = (document: string) => load(document, file, contract, events.protectors);
+  const first = compile(text);
+  if ('problems' in first) return first;
 
   let { policy } = first;
   let loadedAtMs = events.clock();
@@ -50,9 +54,9 @@ export async function followPolicy(
   const watched: FileWatch = watchFiles([file], [text], {
     onError: (error) => refuse([`${file}: cannot be read: ${error.message}`]),
     onChange: ([next]) => {
-      const compiled = compilePolicy(next ?? '', { contract, fileName: file });
+      const compiled = compile(next ?? '');
       if ('problems' in compiled) {
-        refuse(lines(compiled.problems));
+        refuse(compiled.problems);
         return;
       }
       policy = compiled.policy;
@@ -71,6 +75,17 @@ export async function followPolicy(
   };
 }
 
-function lines(problems: readonly DocumentProblem[]): string[] {
-  return problems.map(formatProblem);
+/** A policy that is ready to be in force, with its protections. */
+function load(
+  text: string,
+  file: string,
+  contract: Contract,
+  protectors: Protectors,
+): { readonly policy: Policy } | { readonly problems: readonly string[] } {
+  const compiled = compilePolicy(text, { contract, fileName: file, protectionKeys: protectors.keyNames });
+  if ('problems' in compiled) return { problems: compiled.problems.map(formatProblem) };
+  const problems = protectors.load(compiled.policy);
+  return problems.length === 0
+    ? compiled
+    : { problems: problems.map(({ entry, problem }) => `${file}: ${entry}: ${problem}`) };
 }

@@ -156,6 +156,23 @@ const adaptive = z
     });
   });
 
+/** Keys for pseudonyms, by the names that the policy's protections use. */
+const protection = z.strictObject({
+  keys: z
+    .array(
+      z.strictObject({
+        name: z
+          .string()
+          .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/, 'expected letters, digits, `.`, `_` and `-`'),
+        /** 32 bytes or more in base64, as `openssl rand -base64 32` writes them. */
+        file,
+      }),
+    )
+    .max(64, 'expected at most 64 keys')
+    .refine((keys) => new Set(keys.map(({ name }) => name)).size === keys.length, 'expected each name once')
+    .default([]),
+});
+
 /** Where decisions are recorded; what is recorded, and what happens when that fails, policy says. */
 const audit = z.strictObject({
   /** Holds the segments; of this sidecar alone. It is made where it is missing. */
@@ -255,6 +272,7 @@ export const sidecarConfigSchema = z
       .prefault({}),
     telemetry,
     audit: audit.optional(),
+    protection: protection.prefault({}),
     admin: z.strictObject({ listen: localAddress('the admin port has no authentication') }),
     limits: limits.prefault({}),
     log: z.strictObject({ level: z.enum(['debug', 'info', 'warn', 'error']).default('info') }).prefault({}),

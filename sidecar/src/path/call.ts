@@ -2,7 +2,9 @@ import type { ContractMethod, FieldValues } from '@gatehouse/contracts';
 import type { TraceParent } from '@gatehouse/telemetry/trace-context';
 import type { Field, Stream } from '../http2/index.ts';
 import { modelOf } from '../policy/index.ts';
+import type { QuotaLease } from '../quota/index.ts';
 import type { Lane } from '../shed/index.ts';
+import type { HitCounts } from '../protect/index.ts';
 import type { VerifiedToken } from '../tokens/index.ts';
 import type { DecisionFacts, Permit } from './4-authorise.ts';
 import type { Admission } from './5-admit.ts';
@@ -47,6 +49,8 @@ export class Call {
   decision: DecisionFacts | null = null;
   permit: Permit | null = null;
   admission: Admission | null = null;
+  /** What it has of the limits that concern it. */
+  quota: QuotaLease | null = null;
   /** Among whose calls this one is at the app, where load is shed. */
   lane: Lane | null = null;
   /** Calls in that lane when this one had entered it, itself included. */
@@ -54,6 +58,9 @@ export class Call {
   target: Target | null = null;
   /** What the request says of itself, where something had to read it: of a stream the message that last decided. */
   requestValues: FieldValues | null = null;
+
+  /** What protections found in it; null where none looks. */
+  hits: HitCounts | null = null;
 
   /** Null until observe has begun the call. */
   trace: CallTrace | null = null;
@@ -71,8 +78,6 @@ export class Call {
   outputTokens = 0;
   /** Ids of the limits that count the call. */
   limitsTouched: readonly string[] = NONE;
-  /** How often each detector has found something, by its name. */
-  detections: Readonly<Record<string, number>> = NOTHING_FOUND;
   /** The call's record has been kept, or is not wanted. */
   audited = false;
 
@@ -80,6 +85,11 @@ export class Call {
     this.direction = direction;
     this.stream = stream;
     this.startedAtMs = startedAtMs;
+  }
+
+  /** How often each detector has found something, by its name. */
+  get detections(): Readonly<Record<string, number>> {
+    return this.hits?.byDetector() ?? NOTHING_FOUND;
   }
 
   /** The model that the caller asks for, as `name` or `name@version`, where it was read. */

@@ -1,12 +1,10 @@
-import { constants, gunzipSync, inflateSync } from 'node:zlib';
 import type { ContractMethod, FieldValues } from '@gatehouse/contracts';
+import { inflateMessage } from '../protect/index.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import { isRefusal, type MessageFilter } from './message-filter.ts';
 import type { Refusal } from './refusal.ts';
 
 const HEAD_BYTES = 5;
-/** A message may grow at most this much when it is inflated. */
-const INFLATE_RATIO_MAX = 100;
 /** When a call that found no room may come again. */
 const BUFFER_RETRY_DELAY_MS = 100;
 /** Of a request none of whose fields has a role. */
@@ -44,8 +42,8 @@ export function readMessage(framed: Buffer, method: ContractMethod, encoding: st
   const reader = method.requestFields;
   if (reader === null) return NO_VALUES;
   const body =
-    framed[0] === 1 ? inflate(framed.subarray(HEAD_BYTES), encoding, method.requestBytesMax) : framed;
-  if ('kind' in body) return body;
+    framed[0] === 1 ? inflateMessage(framed.subarray(HEAD_BYTES), encoding, method.requestBytesMax) : framed;
+  if ('expected' in body) return { kind: 'malformed', ...body };
   const values =
     body === framed ? reader.read(framed, HEAD_BYTES, framed.length) : reader.read(body, 0, body.length);
   return 'malformed' in values
@@ -55,30 +53,6 @@ export function readMessage(framed: Buffer, method: ContractMethod, encoding: st
         expected: `protobuf of ${method.path}'s request (${values.malformed})`,
       }
     : values;
-}
-
-function inflate(compressed: Buffer, encoding: string, bytesMax: number): Buffer | Refusal {
-  const maxOutputLength = Math.max(1, Math.min(bytesMax, compressed.length * INFLATE_RATIO_MAX));
-  try {
-    switch (encoding) {
-      case 'gzip':
-        return gunzipSync(compressed, { maxOutputLength, finishFlush: constants.Z_FINISH });
-      case 'deflate':
-        return inflateSync(compressed, { maxOutputLength, finishFlush: constants.Z_FINISH });
-      default:
-        return {
-          kind: 'malformed',
-          field: 'grpc-encoding',
-          expected: 'identity, gzip or deflate: policy has to read the message',
-        };
-    }
-  } catch {
-    return {
-      kind: 'malformed',
-      field: 'message',
-      expected: `${encoding} of at most ${maxOutputLength} bytes inflated`,
-    };
-  }
 }
 
 /**

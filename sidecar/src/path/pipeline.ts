@@ -1,13 +1,15 @@
 import type { Contract } from '@gatehouse/contracts';
 import type { Field, Stream } from '../http2/index.ts';
 import type { Policy } from '../policy/index.ts';
+import type { Protectors } from '../protect/index.ts';
+import { type QuotaLease, type Quotas, UNLIMITED } from '../quota/index.ts';
 import type { TokenVerifier } from '../tokens/index.ts';
 import type { AppPool, Upstreams } from '../upstream/index.ts';
 import { type Accepted, accept } from './1-accept.ts';
 import { identify } from './2-identify.ts';
 import { type Authenticated, authenticate } from './3-authenticate.ts';
 import { authorise, type Permitted, refusedByToken } from './4-authorise.ts';
-import { type AdmissionControl, type Admitted } from './5-admit.ts';
+import type { AdmissionControl, Admitted, Placed } from './5-admit.ts';
 import { type Routed, routeEgress, routeInbound, type Target } from './6-route.ts';
 import { Forwarding, type ForwardLimits } from './7-forward.ts';
 import type { Observer, Outcome } from './8-observe.ts';
@@ -20,6 +22,8 @@ import { chainFilters, isRefusal, MessageCheck, type MessageFilter } from './mes
 import { laterValues } from './later-values.ts';
 import { readMessage } from './message-gate.ts';
 import { Passage, type PassageOwner } from './passage.ts';
+import { type CallFilters, protectCall } from './protect-call.ts';
+import { limitOfModel, reserve, UsageFilter } from './quota-call.ts';
 import type { Refusal } from './refusal.ts';
 import { httpRefusalHead, refusalHead, refusalTrailers } from './refusal-fields.ts';
 import { type RefusalStatus, statusOf } from './refusal-status.ts';
@@ -33,8 +37,11 @@ export type PipelineParts = {
   readonly clock: Clock;
   /** The policy in force; null on egress, where the upstream's own decides. */
   readonly policy: () => Policy | null;
+  readonly protectors: Protectors;
   readonly tokens: TokenVerifier;
   readonly admission: AdmissionControl;
+  /** Null on egress. */
+  readonly quotas: Quotas | null;
   /** Where calls go: the app (inbound), or the upstreams (egress). */
   readonly app: AppPool | null;
   readonly upstreams: Upstreams;
@@ -51,8 +58,8 @@ export type PipelineParts = {
  * A call's way, stage by stage:
  * accept → identify → authenticate → authorise → admit → route → forward, and observe at its end.
  *
- * Each stage gives the call back with one more fact proven, or a refusal. The way has three legs, because two things can
- * take time: a token that has to be verified, and a first message that policy has to read.
+ * Each stage gives the call back with one more fact proven, or a refusal. The way has four legs, because three things can
+ * take time: a token that has to be verified, a first message that policy has to read, and a limit that replicas share.
  */
 export class Pipeline implements PassageOwner {
   readonly #parts: PipelineParts;
@@ -150,19 +157,48 @@ export class Pipeline implements PassageOwner {
     if (isRefusal(values)) return values;
     const next = laterValues(call.requestValues, values);
     if (next === null) return null;
+    const policy = this.#parts.policy();
+    if (next.model !== call.requestValues?.model && policy !== null && limitOfModel(call, policy) !== null)
+      return ONE_MODEL;
     this.#parts.observer.decidedAgain(call);
     call.requestValues = next;
     const permitted = this.#authorise(call, this.#parts.policy());
     return isRefusal(permitted) ? permitted : null;
   }
 
-  /** Third leg: is there room, and where to. */
+  /** Third leg: is there room. Limits that are shared have to be asked for elsewhere. */
   #dispatch(passage: Passage, permitted: Permitted | Refusal): Refusal | null {
     if (isRefusal(permitted)) return permitted;
-    const admitted = this.#parts.admission.admit(permitted);
+    const placed = this.#parts.admission.admit(permitted);
+    if (isRefusal(placed)) return placed;
+    const quota = this.#reserve(passage, placed);
+    if (!(quota instanceof Promise)) return this.#forward(passage, hold(placed, quota));
+    void quota.then(
+      (settled) => {
+        // The caller may have left meanwhile.
+        if (passage.over && !isRefusal(settled)) settled.release(false);
+        this.#guard(passage, () => this.#forward(passage, hold(placed, settled)));
+      },
+      (error: unknown) => this.#bug(passage, error),
+    );
+    return null;
+  }
+
+  #reserve(passage: Passage, placed: Placed): ReturnType<typeof reserve> {
+    const { quotas } = this.#parts;
+    const policy = this.#parts.policy();
+    if (quotas === null || policy === null) return UNLIMITED;
+    return reserve(placed, policy, quotas, (shortage) => this.refuse(passage, shortage));
+  }
+
+  /** Fourth leg: on its way. */
+  #forward(passage: Passage, admitted: Admitted | Refusal): Refusal | null {
     if (isRefusal(admitted)) return admitted;
     const { request, response } = this.#filtersOf(admitted);
     if (request !== null) {
+      const head = request.fields(admitted.fields);
+      if (isRefusal(head)) return head;
+      admitted.fields = head;
       passage.filterRequest(request, this.#parts.held);
       if (passage.over) return null;
     }
@@ -184,16 +220,21 @@ export class Pipeline implements PassageOwner {
   }
 
   /** What looks into the call's messages, where something has to. */
-  #filtersOf(call: Admitted): {
-    readonly request: MessageFilter | null;
-    readonly response: MessageFilter | null;
-  } {
+  #filtersOf(call: Admitted): CallFilters {
     const { method, requestValues } = call;
+    const policy = this.#parts.policy();
     const sendsMany = method.kind === 'client-streaming' || method.kind === 'bidi';
     const request: MessageFilter[] = [];
     if (requestValues !== null && sendsMany)
       request.push(new MessageCheck((framed) => this.#reauthorise(call, framed)));
-    return { request: chainFilters(request), response: null };
+    const response: MessageFilter[] = [];
+    if (call.quota.readsUsage) response.push(new UsageFilter(call, call.quota));
+    if (policy !== null) {
+      const protection = protectCall(call, policy, this.#parts);
+      if (protection.request !== null) request.push(protection.request);
+      if (protection.response !== null) response.push(protection.response);
+    }
+    return { request: chainFilters(request), response: chainFilters(response) };
   }
 
   /** A token that is refused decides the call before any rule does. */
@@ -287,6 +328,7 @@ export class Pipeline implements PassageOwner {
       this.#parts.observer.end(call, outcome);
     } finally {
       this.#parts.deadlines.remove(passage);
+      call.quota?.release(outcome.responseMessages > 0);
       call.admission?.release();
       call.lane?.leave();
       passage.finish();
@@ -325,6 +367,24 @@ function expectMessages(passage: Passage, { method }: Accepted): void {
   const single = method.kind === 'unary' || method.kind === 'server-streaming';
   passage.expectMessages(method.requestBytesMax, single ? 1 : Number.POSITIVE_INFINITY);
 }
+
+/** What the limits gave goes with the call, to be given back at its end. */
+function hold(call: Placed, quota: QuotaLease | Refusal): Admitted | Refusal {
+  if (isRefusal(quota)) {
+    if ('limitId' in quota) call.limitsTouched = [quota.limitId];
+    return quota;
+  }
+  call.quota = quota;
+  call.limitsTouched = quota.touched;
+  return call as Admitted;
+}
+
+/** Otherwise a call could use up one model under the limit of another. */
+const ONE_MODEL: Refusal = {
+  kind: 'malformed',
+  field: 'model',
+  expected: 'the model of the first message: the call is counted by it',
+};
 
 type Ending = Pick<Outcome, 'status' | 'refusal'>;
 

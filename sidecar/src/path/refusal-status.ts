@@ -2,6 +2,8 @@ import type { StatusDetails } from '@gatehouse/contracts';
 import type { Shed } from '../shed/index.ts';
 import type { Call } from './call.ts';
 import { GrpcStatus } from './grpc-status.ts';
+import { quotaStatus } from './quota-status.ts';
+import { protectionStatus } from './protection-status.ts';
 import type { Refusal } from './refusal.ts';
 
 /** What a refusal is on the wire. */
@@ -69,8 +71,15 @@ export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
           retryDelayMs: refusal.retryDelayMs,
         },
       };
+    case 'protected':
+      return protectionStatus(refusal);
     case 'shed':
       return shedStatus(call, refusal.shed);
+    case 'quota-exceeded':
+    case 'quota-store-down':
+    case 'quota-claim':
+    case 'quota-accounts-full':
+      return quotaStatus(refusal);
     case 'identity-stale':
     case 'token':
     case 'keys-unavailable':

@@ -53,6 +53,17 @@ const EXAMPLES: {
     'RESOURCE_EXHAUSTED',
     'OVERLOADED',
   ],
+  protected: [
+    {
+      kind: 'protected',
+      direction: 'request',
+      because: 'found',
+      detector: 'CARD',
+      field: 'chat.messages[0].content',
+    },
+    'INVALID_ARGUMENT',
+    'PROTECTED_REQUEST',
+  ],
   shed: [
     { kind: 'shed', shed: { reason: 'deadline', priority: 'low', bound: 950.5, retryDelayMs: 450 } },
     'RESOURCE_EXHAUSTED',

@@ -1,4 +1,6 @@
+import type { QuotaShortage } from '../quota/index.ts';
 import type { Shed } from '../shed/index.ts';
+import type { ProtectionRefusal } from '../protect/index.ts';
 import type { GrpcStatus } from './grpc-status.ts';
 
 /** Why a call goes no further, with the facts that the caller needs to act on it. */
@@ -24,6 +26,8 @@ export type Refusal =
       readonly retryDelayMs: number;
     }
   | { readonly kind: 'shed'; readonly shed: Shed }
+  | QuotaShortage
+  | ProtectionRefusal
   | { readonly kind: 'audit-unavailable' }
   | { readonly kind: 'unknown-upstream' }
   | { readonly kind: 'circuit-open'; readonly retryDelayMs: number }

@@ -20,6 +20,14 @@ export class HitCounts {
     if (hits.length > 0) this.#sum?.add(direction, hits);
   }
 
+  /** Both directions together. */
+  byDetector(): Record<string, number> {
+    const sums: Record<string, number> = {};
+    for (const counts of Object.values(this.#counts))
+      for (const [detector, count] of counts) sums[detector] = (sums[detector] ?? 0) + count;
+    return sums;
+  }
+
   of(direction: TrafficDirection): readonly Hit[] {
     return Array.from(this.#counts[direction], ([detector, count]) => ({ detector, count }));
   }
