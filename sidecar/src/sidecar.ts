@@ -5,9 +5,10 @@ import { type AppHealth, watchAppHealth } from './admin/app-health.ts';
 import { createMetrics } from './admin/metrics.ts';
 import { serveTelemetry, type TelemetryServer } from './admin/telemetry-server.ts';
 import type { SidecarConfig } from './config/schema.ts';
+import { Drain } from './drain.ts';
 import { type Foundations, layFoundations } from './foundations.ts';
 import { listenEgress } from './listen/egress-listener.ts';
-import { type InboundListener, listenInbound } from './listen/inbound-listener.ts';
+import { listenInbound } from './listen/inbound-listener.ts';
 import type { Clock } from './path/call.ts';
 import { makeSide, openAppPool, type Side } from './side.ts';
 import type { AppPool } from './upstream/index.ts';
@@ -20,6 +21,8 @@ export type Sidecar = {
   readonly adminAddress: string;
   /** Not ready → GOAWAY → calls in flight finish → closed, within limits.drainMsMax. Resolves when all is closed. */
   drain(): Promise<void>;
+  /** The inbound half of it; the app's own calls go on. */
+  drainInbound(): Promise<void>;
 };
 
 /**
@@ -34,7 +37,7 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
   const inbound = config.inbound ? makeSide('inbound', base, app) : null;
   const egress = config.egress ? makeSide('egress', base, null) : null;
   const sides = [inbound, egress].filter((side) => side !== null);
-  const state = { draining: false };
+  const drain = new Drain({ limits: config.limits, inbound, egress });
 
   const admin = await serveAdmin(config.admin.listen, {
     config: () => describeConfig(base),
@@ -42,13 +45,14 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
     decisions: base.decisions,
     clock,
     policy: () => base.policy?.current() ?? null,
+    drainInbound: inbound && (() => drain.inbound()),
   });
   const telemetry = await serveTelemetry(config.telemetry.listen, {
-    notReadyBecause: () => notReadyBecause(state, health, inbound),
+    notReadyBecause: () => notReadyBecause(drain, health, inbound),
+    drained: () => drain.inboundEnded,
     notes: () => inbound?.audit?.notes() ?? [],
     metrics: metricsOf(base, sides),
   });
-  const listeners: InboundListener[] = [];
   const limits = config.limits;
   const egressListener =
     egress && config.egress
@@ -65,7 +69,7 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
           limits,
         })
       : null;
-  for (const listener of [inboundListener, egressListener]) if (listener) listeners.push(listener);
+  drain.listensOn({ inbound: inboundListener, egress: egressListener });
 
   return {
     inboundAddress: inboundListener?.address ?? null,
@@ -73,19 +77,19 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
     telemetryAddress: telemetry.address,
     adminAddress: admin.address,
     drain: async () => {
-      state.draining = true;
-      await drain({ base, inbound, egress, inboundListener, egressListener });
+      await drain.all();
       await stop({ base, app, health, admin, telemetry });
     },
+    drainInbound: () => drain.inbound(),
   };
 }
 
 async function notReadyBecause(
-  state: { readonly draining: boolean },
+  drain: Drain,
   health: AppHealth | null,
   inbound: Side | null,
 ): Promise<string[]> {
-  if (state.draining) return ['the sidecar is draining'];
+  if (drain.begun) return ['the sidecar is draining'];
   const unrecorded = inbound?.audit?.notReadyBecause() ?? '';
   const app = health === null ? '' : await health.check();
   return [unrecorded, app].filter((reason) => reason !== '');
@@ -134,27 +138,6 @@ function describeConfig({ config, identity, policy, contract }: Foundations) {
   };
 }
 
-type Draining = {
-  readonly base: Foundations;
-  readonly inbound: Side | null;
-  readonly egress: Side | null;
-  readonly inboundListener: InboundListener | null;
-  readonly egressListener: InboundListener | null;
-};
-
-/** Inbound first; egress serves on until what came in has been answered, because answers may need it. */
-async function drain({ base, inbound, egress, inboundListener, egressListener }: Draining): Promise<void> {
-  const { drainNoticeMs, drainMsMax } = base.config.limits;
-  await delay(drainNoticeMs);
-  const late = delay(drainMsMax);
-  inboundListener?.close();
-  if (inbound) await Promise.race([inbound.connections.drain(), late]);
-  egressListener?.close();
-  if (egress) await Promise.race([egress.connections.drain(), late]);
-  inbound?.connections.cut();
-  egress?.connections.cut();
-}
-
 type Stopping = {
   readonly base: Foundations;
   readonly app: AppPool | null;
@@ -175,10 +158,4 @@ async function stop({ base, app, health, admin, telemetry }: Stopping): Promise<
   telemetry.close();
   await base.records?.close();
   await base.spans.shutdown();
-}
-
-function delay(ms: number): Promise<void> {
-  return new Promise((resolve) => {
-    setTimeout(resolve, ms).unref();
-  });
 }

@@ -2,6 +2,8 @@ import {
   AdminServiceService,
   type Circuit,
   CircuitState,
+  type DrainInboundRequest,
+  type DrainInboundResponse,
   type ExplainRequest,
   type ExplainResponse,
   type GetConfigResponse,
@@ -21,6 +23,8 @@ export type AdminParts = {
   readonly clock: () => number;
   /** Null on a sidecar without inbound. */
   readonly policy: () => Policy | null;
+  /** Begins the inbound drain, or joins it; resolves when it has ended. Null on a sidecar without inbound. */
+  readonly drainInbound: (() => Promise<void>) | null;
 };
 
 export type AdminServer = { readonly address: string; close(): void };
@@ -28,7 +32,7 @@ export type AdminServer = { readonly address: string; close(): void };
 const DECISIONS_DEFAULT = 100;
 const DECISIONS_MAX = 1000;
 
-/** gatehouse.admin.v1.AdminService on a Unix socket or loopback. It reads and changes nothing. */
+/** gatehouse.admin.v1.AdminService on a Unix socket or loopback. It reads; the one thing that it changes is to begin a drain. */
 export async function serveAdmin(address: string, parts: AdminParts): Promise<AdminServer> {
   const server = new Server({
     'grpc.max_concurrent_streams': 64,
@@ -46,6 +50,7 @@ export async function serveAdmin(address: string, parts: AdminParts): Promise<Ad
         .newest(limit > 0 ? Math.min(limit, DECISIONS_MAX) : DECISIONS_DEFAULT, refusedOnly)
         .map(toRecord),
     })),
+    drainInbound: drainCall(parts.drainInbound),
     explain: unary((request: ExplainRequest) => explainOrFail(request, parts)),
   });
   const bound = await bindGrpcServer(server, address);
@@ -59,6 +64,23 @@ class AdminError extends Error {
     super(sentence);
     this.code = code;
   }
+}
+
+function drainCall(
+  drainInbound: AdminParts['drainInbound'],
+): handleUnaryCall<DrainInboundRequest, DrainInboundResponse> {
+  return ({ request }, callback) => {
+    if (drainInbound === null) {
+      callback({
+        code: status.FAILED_PRECONDITION,
+        details: 'This sidecar has no inbound listener, so there is nothing to drain.',
+      });
+      return;
+    }
+    const drained = drainInbound();
+    if (request.wait) void drained.then(() => callback(null, { ended: true }));
+    else callback(null, { ended: false });
+  };
 }
 
 function unary<Q, S>(answer: (request: Q) => S): handleUnaryCall<Q, S> {
@@ -86,7 +108,10 @@ function explainOrFail(request: ExplainRequest, parts: AdminParts): ExplainRespo
   const { decisions, clock } = parts;
   const explained = explain(request, { policy, decisions, clock });
   if (!('problem' in explained)) return explained;
-  throw new AdminError(request.decisionId === '' ? status.INVALID_ARGUMENT : status.NOT_FOUND, explained.problem);
+  throw new AdminError(
+    request.decisionId === '' ? status.INVALID_ARGUMENT : status.NOT_FOUND,
+    explained.problem,
+  );
 }
 
 const CIRCUIT_STATES = {

@@ -6,6 +6,8 @@ export type TelemetryParts = {
   readonly notReadyBecause: () => Promise<readonly string[]>;
   /** What is wrong although the sidecar is ready, a sentence each. */
   readonly notes: () => readonly string[];
+  /** No call from the network is in progress any more, and none will be. */
+  readonly drained: () => boolean;
   /** The metrics in Prometheus' text format. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
 };
@@ -16,7 +18,7 @@ export type TelemetryServer = { readonly address: string; close(): void };
 const REQUEST_MS_MAX = 5000;
 const CONNECTIONS_MAX = 64;
 
-/** Probes and metrics, nothing else: `/livez`, `/readyz` and `/metrics`. */
+/** Probes and metrics, nothing else: `/livez`, `/readyz`, `/drained` and `/metrics`. */
 export async function serveTelemetry(address: string, parts: TelemetryParts): Promise<TelemetryServer> {
   const server: Server = createServer((request, response) => {
     answer(request.method ?? '', request.url ?? '', response, parts).catch(() =>
@@ -55,13 +57,15 @@ async function answer(
         ? end(response, 200, `${['ready', ...parts.notes()].join('\n')}\n`)
         : end(response, 503, `${reasons.join('\n')}\n`);
     }
+    case '/drained':
+      return parts.drained() ? end(response, 200, 'drained\n') : end(response, 503, 'not drained\n');
     case '/metrics': {
       const { contentType, body } = await parts.metrics();
       response.setHeader('content-type', contentType);
       return end(response, 200, body);
     }
     default:
-      return end(response, 404, 'expected /livez, /readyz or /metrics\n');
+      return end(response, 404, 'expected /livez, /readyz, /drained or /metrics\n');
   }
 }
 
