@@ -184,7 +184,8 @@ export class FrameReader {
       const size = ((chunk[head + 1] as number) << 8) | (chunk[head + 2] as number);
       const flags = chunk[head + 4] as number;
       const from = head + FRAME_HEAD_BYTES;
-      if (chunk[head] !== 0 || size === 0 || size > MERGED_BYTES_MAX || (flags & ~Flag.END_STREAM) !== 0) break;
+      if (chunk[head] !== 0 || size === 0 || size > MERGED_BYTES_MAX || (flags & ~Flag.END_STREAM) !== 0)
+        break;
       if (from + size > length || to + size > last) break;
       if ((readUint32(chunk, head + 5) & 0x7fff_ffff) !== streamId) break;
       chunk.copyWithin(to, from, from + size);
