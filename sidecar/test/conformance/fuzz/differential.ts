@@ -1,17 +1,27 @@
-/** Tells two servers the same, conversation after conversation, and reports where they took it differently. */
+/**
+ * Tells two servers or two clients the same, conversation after conversation, and reports where they took it
+ * differently.
+ */
 
 import { PREFACE } from '../../../src/http2/frame-types.ts';
 import { SETTINGS, SETTINGS_ACK } from '../../../src/http2/raw-peer.ts';
 import { Random } from '../support/random.ts';
+import { type Client, OracleClient, OurClient } from './client-subjects.ts';
 import { type Conversation, Talker } from './conversation.ts';
 import { disagreement } from './judge.ts';
+import { Answerer } from './responses.ts';
 import { Oracle, Ours, type Subject } from './subjects.ts';
+
+/** Which role of ours is compared. */
+export type Role = 'server' | 'client';
 
 /** Connections that are talked on at the same time: the turns of the loop that the oracle needs are shared. */
 const CONNECTIONS = 64;
 const CONVERSATIONS_PER_CONNECTION = 25;
 /** Turns of the loop in which the oracle hands on what it has read, and how many more before it is called different. */
 const TURNS = 3;
+/** And in which its requests go out. */
+const ASK_TURNS = 2;
 const MORE_TURNS = 20;
 
 type Finding = {
@@ -33,6 +43,7 @@ export type Report = {
 };
 
 export type FuzzOptions = {
+  readonly role: Role;
   /** Of the first connection; the next has the next number. */
   readonly seed: number;
   /** Asked after each round with the conversations so far. */
@@ -44,21 +55,38 @@ export type FuzzOptions = {
 
 class Pair {
   readonly seed: number;
-  readonly talker: Talker;
-  readonly ours = new Ours();
-  readonly oracle = new Oracle();
+  readonly ours: Subject;
+  readonly oracle: Subject;
+  private readonly next: () => Conversation;
   index = -1;
   conversation: Conversation | null = null;
 
-  constructor(seed: number) {
+  constructor(seed: number, role: Role) {
     this.seed = seed;
-    this.talker = new Talker(new Random(seed));
-    this.both((subject) => subject.input(Buffer.concat([PREFACE, SETTINGS, SETTINGS_ACK])));
+    const random = new Random(seed);
+    if (role === 'server') {
+      const talker = new Talker(random);
+      this.ours = new Ours();
+      this.oracle = new Oracle();
+      this.next = () => talker.next();
+      this.both((subject) => subject.input(Buffer.concat([PREFACE, SETTINGS, SETTINGS_ACK])));
+    } else {
+      const [ours, oracle] = [new OurClient(), new OracleClient()];
+      this.ours = ours;
+      this.oracle = oracle;
+      this.next = askingFirst(new Answerer(random), [ours, oracle]);
+      this.both((subject) => subject.input(Buffer.concat([SETTINGS, SETTINGS_ACK])));
+    }
+  }
+
+  /** Plans the next conversation; a client asks what it needs to ask. */
+  begin(): void {
+    this.index++;
+    this.conversation = this.next();
   }
 
   talk(): void {
-    this.index++;
-    this.conversation = this.talker.next();
+    if (this.conversation === null) return;
     for (const chunk of this.conversation.chunks) {
       this.both((subject) => {
         if (subject.outcome.connectionError === null) subject.input(chunk);
@@ -114,17 +142,27 @@ class Pair {
   }
 }
 
+function askingFirst(answerer: Answerer, clients: readonly Client[]): () => Conversation {
+  return () => {
+    const exchange = answerer.next();
+    for (const client of clients) client.ask(exchange.requests);
+    return exchange;
+  };
+}
+
 /** Runs until `goesOn` says no, or enough differences are found. */
 export async function fuzz(options: FuzzOptions): Promise<Report> {
   const report: Report = { conversations: 0, connections: 0, connectionErrors: 0, findings: [] };
   let nextSeed = options.seed;
   const open = (): Pair => {
     report.connections++;
-    return new Pair(nextSeed++ >>> 0);
+    return new Pair(nextSeed++ >>> 0, options.role);
   };
   let pairs = Array.from({ length: options.connections ?? CONNECTIONS }, open);
   while (options.goesOn(report.conversations) && report.findings.length < (options.findingsMax ?? 10)) {
     await turns(1);
+    for (const pair of pairs) pair.begin();
+    if (options.role === 'client') await turns(ASK_TURNS);
     for (const pair of pairs) pair.talk();
     report.conversations += pairs.length;
     await turns(TURNS);

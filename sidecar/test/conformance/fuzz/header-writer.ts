@@ -10,13 +10,17 @@ const HUFFMAN = new Map([
   ['custom-value', '25a849e95bb8e8b4bf'],
 ]);
 const STATIC_ENTRIES = 61;
-/** Rows of the static table that requests use. */
+/** Rows of the static table that requests and responses use. */
 const STATIC_ROWS = new Map([
   [':method GET', 2],
   [':method POST', 3],
   [':path /', 4],
   [':scheme http', 6],
   [':scheme https', 7],
+  [':status 200', 8],
+  [':status 204', 9],
+  [':status 304', 11],
+  [':status 404', 13],
 ]);
 const TABLE_BYTES = 4_096;
 

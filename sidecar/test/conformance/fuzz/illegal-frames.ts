@@ -1,10 +1,10 @@
 import { Flag, FrameType } from '../../../src/http2/frame-types.ts';
 import { frame, literals, REQUEST, uint32 } from '../../../src/http2/raw-peer.ts';
-import type { Talker } from './conversation.ts';
+import type { Speaker } from './conversation.ts';
 
 const BOTH = Flag.END_STREAM | Flag.END_HEADERS;
 
-type Make = (talker: Talker, open: number) => Buffer[];
+type Make = (talker: Speaker, open: number) => Buffer[];
 
 const setting = (id: number, value: number): Buffer[] => [
   frame(FrameType.SETTINGS, 0, 0, Buffer.concat([Buffer.from([0, id]), uint32(value)])),
@@ -114,15 +114,15 @@ const MAKES: Readonly<Record<string, Make>> = {
 const NAMES = Object.keys(MAKES);
 
 /** Something illegal, and its name. @param open a stream that is open, or 0 */
-export function illegalFrames(talker: Talker, open: number): readonly [string, Buffer[]] {
+export function illegalFrames(talker: Speaker, open: number): readonly [string, Buffer[]] {
   const name = talker.random.pick(NAMES);
   return [name, (MAKES[name] as Make)(talker, open)];
 }
 
-function lengthMismatch(talker: Talker, declared: number, actual: number): Buffer[] {
+function lengthMismatch(talker: Speaker, declared: number, actual: number): Buffer[] {
   const id = talker.takeId();
   return [
-    ...talker.head(id, [...talker.requestFields(), ['content-length', String(declared)]], false),
+    ...talker.head(id, [...talker.someFields(), ['content-length', String(declared)]], false),
     talker.data(id, 'b'.repeat(actual), true),
   ];
 }

@@ -1,4 +1,5 @@
-// A long fuzz run: `node sidecar/test/conformance/fuzz/main.ts [--seconds N] [--seed S] [--connections N]`.
+// A long fuzz run: `node sidecar/test/conformance/fuzz/main.ts [--seconds N] [--seed S] [--connections N]
+// [--role server|client]`.
 import { parseArgs } from 'node:util';
 import { FRAME_HEAD_BYTES, FrameType } from '../../../src/http2/frame-types.ts';
 import { freshSeed } from '../support/random.ts';
@@ -9,12 +10,15 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '60' },
     seed: { type: 'string', default: String(freshSeed()) },
     connections: { type: 'string', default: '64' },
+    role: { type: 'string', default: 'server' },
   },
 });
 const seed = Number(values.seed);
 const endsAtMs = performance.now() + Number(values.seconds) * 1_000;
-console.log(`seed ${seed}, ${values.seconds} s`);
+const role = values.role === 'client' ? 'client' : 'server';
+console.log(`${role}, seed ${seed}, ${values.seconds} s`);
 const report = await fuzz({
+  role,
   seed,
   connections: Number(values.connections),
   goesOn: () => performance.now() < endsAtMs,

@@ -11,7 +11,7 @@ import {
   type StreamHandler,
 } from '../../../src/http2/index.ts';
 
-/** What a server made of a request. */
+/** What one side made of a request or response. */
 export type Seen = {
   fields: string;
   body: string;
@@ -20,28 +20,28 @@ export type Seen = {
   complete: boolean;
 };
 
-/** What a server made of a connection so far. */
+/** What one side made of a connection so far. */
 export type Outcome = {
   readonly seen: Map<number, Seen>;
-  /** Error codes by stream that the server has reset. */
+  /** Error codes by stream that this side has reset. */
   readonly resets: Map<number, number>;
   /** The code of a GOAWAY that is an error, -1 when the connection just ended, null while it goes on. */
   connectionError: number | null;
-  /** Kinds of violation that our server has counted. */
+  /** Kinds of violation that our side has counted. */
   readonly violations: string[];
 };
 
 export interface Subject {
   readonly outcome: Outcome;
   input(chunk: Buffer): void;
-  /** Answers every request that is complete. */
+  /** Server: answers every request that is complete. Client: leaves every stream. */
   answer(): void;
   close(): void;
 }
 
 const MANY = { perSecond: 1e9, burst: 1e9 };
 /** As node:http2's, so that both take the same; rates are without limit, because those of the two differ. */
-const SETTINGS: ConnectionSettings = {
+export const FUZZ_SETTINGS: ConnectionSettings = {
   ...defaultSettings,
   initialStreamWindowBytes: 65_535,
   connectionWindowBytes: 65_535,
@@ -58,7 +58,7 @@ const RST_STREAM = 3;
 const GOAWAY = 7;
 
 /** A socket's end in memory; what is written to it is read as frames. */
-class Wire extends Duplex {
+export class Wire extends Duplex {
   private readonly outcome: Outcome;
   private rest: Buffer = Buffer.alloc(0);
 
@@ -94,7 +94,7 @@ class Wire extends Duplex {
   }
 }
 
-function emptyOutcome(): Outcome {
+export function emptyOutcome(): Outcome {
   return { seen: new Map(), resets: new Map(), connectionError: null, violations: [] };
 }
 
@@ -113,7 +113,7 @@ export class Ours implements Subject, StreamHandler {
         onClose() {},
         onViolation: (_connection, kind) => this.outcome.violations.push(kind),
       },
-      SETTINGS,
+      FUZZ_SETTINGS,
     );
   }
 
@@ -211,7 +211,8 @@ export class Oracle implements Subject {
   }
 }
 
-function textOf(raw: readonly string[]): string {
+/** @param raw names and values in turn */
+export function textOf(raw: readonly string[]): string {
   let text = '';
   for (let i = 0; i < raw.length; i += 2) text += `${raw[i]}: ${raw[i + 1]}\n`;
   return text;
