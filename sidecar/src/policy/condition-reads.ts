@@ -22,7 +22,7 @@ const MACROS: ReadonlySet<string> = new Set(['all', 'exists', 'exists_one', 'map
 export function findReads(root: ASTNode): ConditionReads | { readonly problem: string } {
   const walk = new Walk();
   walk.visit(root, 0);
-  return walk.problem === '' ? walk : { problem: walk.problem };
+  return walk.fault === '' ? walk : { problem: walk.fault };
 }
 
 class Walk implements ConditionReads {
@@ -33,7 +33,7 @@ class Walk implements ConditionReads {
   readonly guardedFields = new Set<string>();
   readonly claims = new Set<string>();
   allClaims = false;
-  problem = '';
+  fault = '';
 
   visit(node: ASTNode, macrosAround: number): void {
     if (node.op === 'id') this.#variable(node.args);
@@ -44,16 +44,16 @@ class Walk implements ConditionReads {
       if (node.op === 'rcall') {
         const [name] = node.args;
         if (name === 'matches')
-          this.problem ||= 'matches() can take time without end; use ==, startsWith, endsWith or contains';
+          this.fault ||= 'matches() can take time without end; use ==, startsWith, endsWith or contains';
         if (MACROS.has(name)) around += 1;
-        if (around > 1) this.problem ||= `${name}() inside another one can take too long`;
+        if (around > 1) this.fault ||= `${name}() inside another one can take too long`;
       }
       for (const child of childrenOf(node.args)) this.visit(child, around);
     }
   }
 
   #variable(name: string): void {
-    if (name === 'request') this.problem ||= 'takes request whole; write request.NAME';
+    if (name === 'request') this.fault ||= 'takes request whole; write request.NAME';
     if (name === 'token') this.token = true;
     if (name === 'identity') this.identity = true;
     if (name === 'now') this.now = true;

@@ -1,7 +1,7 @@
 import { posix } from 'node:path';
 import type { Contract } from '@gatehouse/contracts';
 import { type DocumentContent, type DocumentProblem, readDocument } from '@gatehouse/documents';
-import { type IncludedInput, includedSchema, type PolicyInput, policySchema } from './policy-schema.ts';
+import { type IncludedInput, type PolicyInput, schemasOf } from './policy-schema.ts';
 
 /** One file of a document, as text. */
 export interface PolicyFile {
@@ -43,7 +43,7 @@ export interface SourceOptions {
 /** Reads a document and all that it includes. Problems of the includes are problems of the file that names them. */
 export function readSources(text: string, options: SourceOptions): ReadSources {
   const { contract, fileName } = options;
-  const read = readDocument(policySchema(contract), text, fileName);
+  const read = readDocument(schemasOf(contract).document, text, fileName);
   const reader = new IncludeReader(options);
   const isGood = 'value' in read;
   reader.take({ file: fileName, text }, read, [fileName]);
@@ -95,7 +95,7 @@ class IncludeReader {
       this.files.push({ file, text: '' });
       return `expected a file that can be read, and ${file} cannot (${(error as NodeJS.ErrnoException).code ?? 'failed'})`;
     }
-    this.take({ file, text }, readDocument(includedSchema(contract), text, file), [...way, file]);
+    this.take({ file, text }, readDocument(schemasOf(contract).included, text, file), [...way, file]);
     return '';
   }
 }

@@ -36,7 +36,7 @@ function sections(contract: Contract | undefined) {
  * permissions have to be the contract's; without one their form alone is checked. What lies between entries is checked
  * over all files at once, elsewhere.
  */
-export function policySchema(contract: Contract | undefined) {
+function policySchema(contract: Contract | undefined) {
   return z
     .strictObject({
       version: z
@@ -67,8 +67,26 @@ export function policySchema(contract: Contract | undefined) {
 }
 
 /** A file that a document includes. */
-export function includedSchema(contract: Contract | undefined) {
+function includedSchema(contract: Contract | undefined) {
   return z.strictObject(sections(contract));
+}
+
+interface Schemas {
+  readonly document: ReturnType<typeof policySchema>;
+  readonly included: ReturnType<typeof includedSchema>;
+}
+
+/** A schema takes longer to make than a document to read. */
+const SCHEMAS = new WeakMap<Contract, Schemas>();
+
+/** The schemas of a document and of what it includes, made once for each contract. */
+export function schemasOf(contract: Contract): Schemas {
+  let schemas = SCHEMAS.get(contract);
+  if (schemas === undefined) {
+    schemas = { document: policySchema(contract), included: includedSchema(contract) };
+    SCHEMAS.set(contract, schemas);
+  }
+  return schemas;
 }
 
 /** What the schema gives. */

@@ -3,13 +3,13 @@ import { listOf, suggestion } from './schema-parts.ts';
 
 /** Detectors that every sidecar has. */
 export const BUILT_IN_DETECTORS: ReadonlySet<string> = new Set([
-  'PAYMENT_CARD',
-  'IBAN',
-  'US_SSN',
-  'EMAIL',
-  'PHONE',
   'API_KEY',
+  'CARD',
+  'EMAIL',
+  'IBAN',
+  'PHONE',
   'PRIVATE_KEY',
+  'US_SSN',
 ]);
 
 /** Names of protections that nothing answers to. */
