@@ -107,17 +107,7 @@ export async function layFoundations(
           ? logger.info({ upstream }, 'endpoints are known again')
           : logger.warn({ upstream, problem }, 'endpoints cannot be looked up, the last good ones stay'),
     }),
-    records:
-      config.audit === undefined || config.inbound === undefined
-        ? null
-        : await recordDecisions({
-            name: config.name,
-            config: config.audit,
-            workload: watched.source.current().spiffeId,
-            policy: policy?.current() ?? null,
-            clock,
-            logger,
-          }),
+    records: await recordDecisions({ config, identity: watched.source, policy, clock, logger }),
     decisions: new DecisionLog(config.limits.decisionsKeptMax, randomBytes(5).toString('hex')),
     deadlines: new DeadlineWheel(clock),
     held: new ByteBudget(config.limits.heldBytesMax),

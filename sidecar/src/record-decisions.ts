@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { AuditRecord } from '@gatehouse/contracts/audit';
+import type { IdentitySource } from '@gatehouse/identity';
 import { createLogRecorder, type LogRecorder } from '@gatehouse/telemetry/log-recorder';
 import type { Logger } from '@gatehouse/telemetry/logger';
 import { ATTRIBUTES } from '@gatehouse/telemetry/names';
@@ -12,9 +13,9 @@ import {
   readSigningKey,
   type WrittenEntry,
 } from './audit/index.ts';
+import type { PolicySource } from './config/policy-source.ts';
 import type { SidecarConfig } from './config/schema.ts';
 import type { Clock } from './path/call.ts';
-import type { Policy } from './policy/index.ts';
 import { StartFailure } from './start-failure.ts';
 
 /** The audit trail of a sidecar: on disk, and on its way to a collector. */
@@ -24,27 +25,30 @@ export type DecisionRecords = Pick<OpenAudit, 'log' | 'checkpointAtMs'> & {
   close(): Promise<void>;
 };
 
-type AuditConfig = NonNullable<SidecarConfig['audit']>;
-
 const EVENTS = {
   record: 'gatehouse.audit.record',
   checkpoint: 'gatehouse.audit.checkpoint',
   chain: 'gatehouse.audit.chain',
 } as const;
 
-/** @throws StartFailure when the key or the folder can't be used, or when the chain is broken and policy refuses calls then */
+/**
+ * @returns null without an audit folder, and without inbound: egress decides nothing
+ * @throws StartFailure when the key or the folder can't be used, or when the chain is broken and policy refuses calls then
+ */
 export async function recordDecisions(of: {
-  readonly name: string;
-  readonly config: AuditConfig;
-  readonly workload: string;
-  readonly policy: Policy | null;
+  readonly config: SidecarConfig;
+  readonly identity: IdentitySource;
+  readonly policy: PolicySource | null;
   readonly clock: Clock;
   readonly logger: Logger;
-}): Promise<DecisionRecords> {
-  const { config, clock, logger } = of;
+}): Promise<DecisionRecords | null> {
+  const { clock, logger } = of;
+  const { name, audit: config, inbound } = of.config;
+  if (config === undefined || inbound === undefined) return null;
+  const policy = of.policy?.current() ?? null;
   const key = config.signingKeyFile === undefined ? null : await loadKey(config.signingKeyFile);
   const events = await createLogRecorder({
-    serviceName: `${of.name}-sidecar`,
+    serviceName: `${name}-sidecar`,
     otlpEndpoint: config.otlpEndpoint,
     onExportFailure: (error) => logger.warn({ error: error.message }, 'audit records could not be exported'),
   });
@@ -52,9 +56,9 @@ export async function recordDecisions(of: {
     folder: config.folder,
     limits: { ...config, segmentsKeptMax: config.segmentsKeptMax ?? null },
     clock,
-    workload: of.workload,
-    policyVersion: of.policy?.version ?? '',
-    onBroken: auditRules(of.policy).refusesOnFailure ? 'refuse' : 'set-aside',
+    workload: of.identity.current().spiffeId,
+    policyVersion: policy?.version ?? '',
+    onBroken: auditRules(policy).refusesOnFailure ? 'refuse' : 'set-aside',
     onFailing: (reason) => logger.error({ reason }, 'audit records cannot be written'),
     onRecovered: (lost) => logger.warn(lost, 'audit records are written again'),
     onWritten: (entry) => {
