@@ -120,6 +120,7 @@ function metricsOf(
         refused: base.policy.refusedBecause().length > 0,
       },
     records: base.records,
+    protectionHits: base.protectors.hits,
     spans: base.spans,
     heldBytes: () => base.held.usedBytes,
   });

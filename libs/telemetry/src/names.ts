@@ -37,6 +37,8 @@ export const ATTRIBUTES = {
   policyVersion: 'gatehouse.policy.version',
   /** ErrorInfo.reason of a refusal. */
   refusalReason: 'gatehouse.refusal.reason',
+  /** What detectors found, in counts: `request CARD=2, response EMAIL=1`. */
+  protectionHits: 'gatehouse.protection.hits',
   upstreamName: 'gatehouse.upstream.name',
   upstreamEndpoint: 'gatehouse.upstream.endpoint',
   /** `closed`, `half-open` or `open`. */

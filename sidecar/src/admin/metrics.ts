@@ -4,6 +4,7 @@ import type { EndpointSourceView } from '../endpoints/index.ts';
 import type { ListenerCounts } from '../listen/connections.ts';
 import type { Direction } from '../path/call.ts';
 import { type CallMetrics, DURATION_BUCKETS } from '../path/call-metrics.ts';
+import type { HitCounts } from '../protect/index.ts';
 import type { DecisionRecords } from '../record-decisions.ts';
 import type { LoadShedder } from '../shed/index.ts';
 import type { UpstreamView } from '../upstream/index.ts';
@@ -11,6 +12,7 @@ import { registerEndpoints } from './endpoint-metrics.ts';
 import { registerAudit } from './audit-metrics.ts';
 import { registerCallers } from './caller-metrics.ts';
 import { counter, gauge } from './metric-families.ts';
+import { registerProtection } from './protection-metrics.ts';
 import { registerShedding } from './shed-metrics.ts';
 
 /** What the metrics are read from when they are asked for. Nothing is computed on the request path. */
@@ -36,6 +38,7 @@ export type MetricSources = {
   } | null;
   /** Null: decisions are not recorded. */
   readonly records: DecisionRecords | null;
+  readonly protectionHits: HitCounts;
   readonly spans: SpanRecorder;
   readonly heldBytes: () => number;
 };
@@ -52,6 +55,7 @@ export function createMetrics(sources: MetricSources): Registry {
   registerEndpoints(registry, sources);
   registerShedding(registry, sources.shedder);
   registerAudit(registry, sources.records);
+  registerProtection(registry, sources.protectionHits);
   registerState(registry, sources);
   return registry;
 }

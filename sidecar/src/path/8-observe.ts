@@ -138,6 +138,7 @@ export class Observer {
       attributes[ATTRIBUTES.policyVersion] = decision.policyVersion;
       attributes[ATTRIBUTES.decisionId] = call.decisionId;
     }
+    if (call.hits !== null && call.hits.text !== '') attributes[ATTRIBUTES.protectionHits] = call.hits.text;
     if (outcome.refusal !== null) attributes[ATTRIBUTES.refusalReason] = outcome.refusal.reason;
     if (call.upstream !== '') {
       attributes[ATTRIBUTES.upstreamName] = call.upstream;

@@ -64,11 +64,20 @@ function isFraction(text: string, at: number): boolean {
   return at >= 2 && text.charCodeAt(at - 1) === DOT && digitValue(text.charCodeAt(at - 2)) >= 0;
 }
 
-/** Other digits stand before it, with no more than a gap between. */
-function digitsBefore(text: string, at: number): boolean {
-  let index = at - 1;
-  while (index >= 0 && at - index <= GAP_CHARACTERS_MAX && isSeparator(text.charCodeAt(index))) index--;
-  return index >= 0 && digitValue(text.charCodeAt(index)) >= 0;
+/** Other digits stand before or after, with the gap between that stands within. */
+function isPartOfList(
+  text: string,
+  {
+    at,
+    gap,
+    end,
+    following,
+    goesOn,
+  }: { at: number; gap: string; end: number; following: number; goesOn: boolean },
+): boolean {
+  if (goesOn && text.slice(end, following) === gap) return true;
+  const before = at - gap.length - 1;
+  return before >= 0 && text.startsWith(gap, before + 1) && digitValue(text.charCodeAt(before)) >= 0;
 }
 
 function longestFrom(text: string, at: number, complete: boolean): number {
@@ -77,6 +86,7 @@ function longestFrom(text: string, at: number, complete: boolean): number {
   let lengths = 0;
   let groupDigits = 0;
   let scattered = false;
+  let gap = '';
   let best = NONE;
   let index = at;
   for (let count = 1; ; count++) {
@@ -100,12 +110,13 @@ function longestFrom(text: string, at: number, complete: boolean): number {
     if (following === text.length && !complete) return MORE;
     const goesOn = following < text.length && digitValue(text.charCodeAt(following)) >= 0;
     const fits = count >= CARD_DIGITS_MIN && (lengths & (1 << count)) !== 0 && luhn.holds();
-    if (fits && !(scattered && (goesOn || digitsBefore(text, at)))) best = index;
+    if (fits && !(scattered && isPartOfList(text, { at, gap, end: index, following, goesOn }))) best = index;
     if (!goesOn || isLast) return best;
     if (isVisible(text, index, following)) {
       scattered ||= groupDigits < GROUP_DIGITS_MIN;
       groupDigits = 0;
     }
+    gap = text.slice(index, following);
     index = following;
   }
 }

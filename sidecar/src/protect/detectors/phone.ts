@@ -118,8 +118,9 @@ function international({ digits, groups }: Run, prefix: number): number {
 
 function national(run: Run, text: string, at: number): number {
   const { digits, groups } = run;
-  if (digits.startsWith('00') || digits.startsWith('011')) {
-    const end = international(run, digits.startsWith('00') ? 2 : 3);
+  const dialled = ['00', '011'].find((prefix) => digits.startsWith(prefix)) ?? '';
+  if (dialled !== '' && (groups[0]?.count ?? 0) >= dialled.length) {
+    const end = international(run, dialled.length);
     if (end !== NONE) return end;
   }
   const american = northAmerican(run);

@@ -28,6 +28,15 @@ export class HitCounts {
     return sums;
   }
 
+  /** For people: `request CARD=2, response EMAIL=1`; empty where nothing was found. */
+  get text(): string {
+    return (['request', 'response'] as const)
+      .flatMap((direction) =>
+        this.of(direction).map(({ detector, count }) => `${direction} ${detector}=${count}`),
+      )
+      .join(', ');
+  }
+
   of(direction: TrafficDirection): readonly Hit[] {
     return Array.from(this.#counts[direction], ([detector, count]) => ({ detector, count }));
   }
