@@ -173,7 +173,7 @@ export class Inbound implements FrameSink {
     const head = checkResponse(fields);
     const informational = head.status >= 100 && head.status < 200;
     const bodiless = stream.isHead || head.status === 204 || head.status === 304;
-    const contentLength = bodiless ? -1 : head.contentLength;
+    const contentLength = bodiless ? 0 : head.contentLength;
     if (this.isMalformed(stream.id, head, endStream && (informational || contentLength > 0))) return;
     if (informational) return;
     stream.headReceived = true;

@@ -69,7 +69,7 @@ export class Stream {
   headReceived = false;
   /** @internal Position of the connection's output behind our head, -1 before it is written. */
   headWrittenTo = -1;
-  /** @internal Declared length of the body still to come, -1 when it is not declared. */
+  /** @internal Length of the body still to come, declared or none because of the status; -1 when it is not known. */
   contentLeft = -1;
   /** @internal A response to HEAD has no body. */
   isHead = false;

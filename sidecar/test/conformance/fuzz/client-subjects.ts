@@ -1,6 +1,13 @@
 /** The two clients that are told the same: ours and the one of node:http2. */
 import * as http2 from 'node:http2';
-import { Connection, type Field, field, type Stream, type StreamHandler } from '../../../src/http2/index.ts';
+import {
+  Connection,
+  type Field,
+  field,
+  type Stream,
+  type StreamHandler,
+  type StreamReset,
+} from '../../../src/http2/index.ts';
 import type { Method } from './responses.ts';
 import { emptyOutcome, FUZZ_SETTINGS, type Subject, textOf, Wire } from './subjects.ts';
 
@@ -41,7 +48,8 @@ export class OurClient implements Client, StreamHandler {
   }
 
   input(chunk: Buffer): void {
-    this.wire.push(chunk);
+    // A connection moves bytes in what it has read, and the oracle is told the same bytes.
+    this.wire.push(Buffer.from(chunk));
   }
 
   answer(): void {
@@ -75,7 +83,9 @@ export class OurClient implements Client, StreamHandler {
 
   onSent(): void {}
 
-  onReset(): void {}
+  onReset(stream: Stream, { code }: StreamReset): void {
+    this.outcome.resets.set(stream.id, code);
+  }
 }
 
 /** The client of node:http2. */
@@ -128,6 +138,10 @@ export class OracleClient implements Client {
     });
     stream.on('trailers', (_trailers: unknown, _flags: unknown, raw: readonly string[]) => {
       seen.trailers = textOf(raw);
+    });
+    // It says nothing on the wire when a response that is malformed was its last frame.
+    stream.on('close', () => {
+      if (stream.rstCode !== 0 && stream.id !== undefined) this.outcome.resets.set(stream.id, stream.rstCode);
     });
     stream.on('end', () => {
       seen.complete = !stream.aborted && stream.rstCode === 0;

@@ -23,7 +23,7 @@ export type Seen = {
 /** What one side made of a connection so far. */
 export type Outcome = {
   readonly seen: Map<number, Seen>;
-  /** Error codes by stream that this side has reset. */
+  /** Error codes by stream that this side has reset; for a client also of those that it lost. */
   readonly resets: Map<number, number>;
   /** The code of a GOAWAY that is an error, -1 when the connection just ended, null while it goes on. */
   connectionError: number | null;
