@@ -6,8 +6,8 @@ export const TRUST_DOMAIN = 'gatehouse.local';
 export const SERVICES = ['inference', 'embeddings', 'orchestration'] as const;
 export type ServiceName = (typeof SERVICES)[number];
 
-/** Identities that call the mesh from outside: one that may call everything, one that may only look. */
-export const CALLERS = ['developer', 'intern'] as const;
+/** Identities that call from outside: one that may call everything, one that may only look, one with a small quota. */
+export const CALLERS = ['developer', 'intern', 'trial'] as const;
 export type CallerName = (typeof CALLERS)[number];
 
 /** The models that the mesh serves, under the names that its policy knows. */
@@ -80,6 +80,7 @@ export function layOut(
       orchestration: identity('orchestration'),
       developer: identity('developer'),
       intern: identity('intern'),
+      trial: identity('trial'),
     },
     bundleFile: join(dataDir, 'identities', 'bundle.pem'),
     policyFile: join(dataDir, 'policy.yaml'),

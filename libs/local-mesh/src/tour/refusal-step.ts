@@ -3,9 +3,11 @@ import { readCallFailure } from '../call-failure.ts';
 import { connectToMesh, isServiceError } from '../mesh-client.ts';
 import { LANGUAGE_MODEL, spiffeIdOf } from '../mesh-layout.ts';
 import { showFailure } from '../show-failure.ts';
+import { explainRefusal } from './explain-refusal.ts';
 import type { TourContext } from './tour.ts';
 
-export async function tourRefusal({ mesh, screen, trace, signal }: TourContext): Promise<void> {
+export async function tourRefusal(context: TourContext): Promise<void> {
+  const { mesh, screen, trace, signal } = context;
   const { colors } = screen;
   const client = await connectToMesh(mesh, 'inference', 'intern');
   try {
@@ -38,6 +40,7 @@ export async function tourRefusal({ mesh, screen, trace, signal }: TourContext):
     showFailure(screen, failure);
     if (failure.code !== 'PERMISSION_DENIED')
       throw new Error(`expected PERMISSION_DENIED, got ${failure.code}`);
+    await explainRefusal(context, failure.metadata['decision_id'] ?? '');
   } finally {
     client.close();
   }

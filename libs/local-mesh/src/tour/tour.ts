@@ -5,7 +5,10 @@ import type { Screen } from '../screen.ts';
 import { tourEmbeddings } from './embeddings-step.ts';
 import { tourGeneration } from './generation-step.ts';
 import { tourOrchestration } from './orchestration-step.ts';
+import { tourQuota } from './quota-step.ts';
+import { tourRedaction } from './redaction-step.ts';
 import { tourRefusal } from './refusal-step.ts';
+import { tourShadow } from './shadow-step.ts';
 import type { TourTrace } from './tour-trace.ts';
 import { tourTraceTree } from './trace-step.ts';
 
@@ -24,7 +27,10 @@ const STEPS: readonly TourStep[] = [
   { title: 'A language model answers, token by token', show: tourGeneration },
   { title: 'Sentences compared by meaning', show: tourEmbeddings },
   { title: 'A graph of calls: find passages, then answer from them', show: tourOrchestration },
-  { title: 'A call that policy refuses', show: tourRefusal },
+  { title: 'A call that policy refuses, and why', show: tourRefusal },
+  { title: 'A quota of tokens ends a stream in its middle', show: tourQuota },
+  { title: 'A card number is taken out of a streamed answer', show: tourRedaction },
+  { title: 'What a rule in shadow would have refused', show: tourShadow },
   { title: 'The trace of the graph, through every process', show: tourTraceTree },
 ];
 
