@@ -10,11 +10,13 @@ import type { SidecarConfig } from './config/schema.ts';
 import { type FollowedEndpoints, followEndpoints } from './endpoints/index.ts';
 import { type ConnectionSettings, defaultSettings } from './http2/index.ts';
 import { openIdentity } from './open-identity.ts';
+import { openQuotas } from './open-quotas.ts';
 import { ByteBudget } from './path/byte-budget.ts';
 import type { Clock } from './path/call.ts';
 import { DeadlineWheel } from './path/deadline-wheel.ts';
 import { DecisionLog } from './path/decision-log.ts';
 import { ResponseBacklog } from './path/response-backlog.ts';
+import type { Quotas } from './quota/index.ts';
 import { type DecisionRecords, recordDecisions } from './record-decisions.ts';
 import { Protectors, type Pseudonyms } from './protect/index.ts';
 import { StartFailure } from './start-failure.ts';
@@ -35,6 +37,8 @@ export type Foundations = {
   readonly upstreams: Upstreams;
   readonly endpoints: FollowedEndpoints;
   readonly decisions: DecisionLog;
+  /** Null without inbound calls. */
+  readonly quotas: Quotas | null;
   /** Null: the configuration has no audit folder. */
   readonly records: DecisionRecords | null;
   readonly deadlines: DeadlineWheel;
@@ -70,10 +74,7 @@ export async function layFoundations(
   }
   const { contract } = loaded;
   const protectors = new Protectors(contract, await loadKeys(config));
-  const policy =
-    config.policyFile === undefined
-      ? null
-      : await loadPolicy(config.policyFile, contract, protectors, { clock, logger });
+  const policy = await loadPolicy(config, contract, protectors, { clock, logger });
   const upstreams = openUpstreams(config, watched.source, clock, logger);
   return {
     config,
@@ -107,6 +108,7 @@ export async function layFoundations(
           ? logger.info({ upstream }, 'endpoints are known again')
           : logger.warn({ upstream, problem }, 'endpoints cannot be looked up, the last good ones stay'),
     }),
+    quotas: config.inbound === undefined ? null : await openQuotas(config, clock, logger),
     records: await recordDecisions({ config, identity: watched.source, policy, clock, logger }),
     decisions: new DecisionLog(config.limits.decisionsKeptMax, randomBytes(5).toString('hex')),
     deadlines: new DeadlineWheel(clock),
@@ -153,12 +155,13 @@ async function loadKeys({ protection }: SidecarConfig): Promise<ReadonlyMap<stri
 }
 
 async function loadPolicy(
-  file: string,
+  { policyFile, shadowPolicyFile, policySigners: signersFile }: SidecarConfig,
   contract: Contract,
   protectors: Protectors,
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
-): Promise<PolicySource> {
-  const followed = await followPolicy(file, contract, {
+): Promise<PolicySource | null> {
+  if (policyFile === undefined) return null;
+  const followed = await followPolicy({ policyFile, shadowPolicyFile, signersFile }, contract, {
     clock,
     protectors,
     onLoaded: (policy) => logger.info({ policyVersion: policy.version }, 'policy loaded'),

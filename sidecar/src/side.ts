@@ -68,6 +68,7 @@ export function makeSide(direction: Direction, base: Foundations, app: AppPool |
     protectors: base.protectors,
     tokens: base.tokens,
     admission,
+    quotas: direction === 'inbound' ? base.quotas : null,
     app,
     upstreams: base.upstreams,
     observer,

@@ -50,7 +50,7 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
   const telemetry = await serveTelemetry(config.telemetry.listen, {
     notReadyBecause: () => notReadyBecause(drain, health, inbound),
     drained: () => drain.inboundEnded,
-    notes: () => inbound?.audit?.notes() ?? [],
+    notes: () => [...(inbound?.audit?.notes() ?? []), ...quotaNotes(base)],
     metrics: metricsOf(base, sides),
   });
   const limits = config.limits;
@@ -95,6 +95,17 @@ async function notReadyBecause(
   return [unrecorded, app].filter((reason) => reason !== '');
 }
 
+/** What is wrong with limits although calls that they don't concern go on. */
+function quotaNotes({ quotas, policy }: Foundations): string[] {
+  if (quotas === null || policy === null) return [];
+  const isShared = policy.current().limits.some(({ store }) => store === 'shared');
+  if (isShared && !quotas.hasStore)
+    return ['policy has limits in the shared store, and the configuration has no sharedLimits'];
+  return quotas.storeProblem === null
+    ? []
+    : [`the store of shared limits cannot be asked: ${quotas.storeProblem}`];
+}
+
 function metricsOf(
   base: Foundations,
   sides: readonly Side[],
@@ -120,6 +131,7 @@ function metricsOf(
         refused: base.policy.refusedBecause().length > 0,
       },
     records: base.records,
+    quotas: base.quotas,
     protectionHits: base.protectors.hits,
     spans: base.spans,
     heldBytes: () => base.held.usedBytes,
@@ -155,6 +167,7 @@ async function stop({ base, app, health, admin, telemetry }: Stopping): Promise<
   base.identity.close();
   base.policy?.close();
   base.tokens.close();
+  base.quotas?.close();
   admin.close();
   telemetry.close();
   await base.records?.close();

@@ -5,6 +5,7 @@ import type { ListenerCounts } from '../listen/connections.ts';
 import type { Direction } from '../path/call.ts';
 import { type CallMetrics, DURATION_BUCKETS } from '../path/call-metrics.ts';
 import type { HitCounts } from '../protect/index.ts';
+import type { Quotas } from '../quota/index.ts';
 import type { DecisionRecords } from '../record-decisions.ts';
 import type { LoadShedder } from '../shed/index.ts';
 import type { UpstreamView } from '../upstream/index.ts';
@@ -12,6 +13,7 @@ import { registerEndpoints } from './endpoint-metrics.ts';
 import { registerAudit } from './audit-metrics.ts';
 import { registerCallers } from './caller-metrics.ts';
 import { counter, gauge } from './metric-families.ts';
+import { registerQuotas } from './quota-metrics.ts';
 import { registerProtection } from './protection-metrics.ts';
 import { registerShedding } from './shed-metrics.ts';
 
@@ -38,6 +40,8 @@ export type MetricSources = {
   } | null;
   /** Null: decisions are not recorded. */
   readonly records: DecisionRecords | null;
+  /** Null without inbound calls. */
+  readonly quotas: Quotas | null;
   readonly protectionHits: HitCounts;
   readonly spans: SpanRecorder;
   readonly heldBytes: () => number;
@@ -55,6 +59,7 @@ export function createMetrics(sources: MetricSources): Registry {
   registerEndpoints(registry, sources);
   registerShedding(registry, sources.shedder);
   registerAudit(registry, sources.records);
+  registerQuotas(registry, sources.quotas);
   registerProtection(registry, sources.protectionHits);
   registerState(registry, sources);
   return registry;

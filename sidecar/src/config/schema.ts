@@ -203,6 +203,47 @@ const audit = z.strictObject({
     .optional(),
 });
 
+/** The store of limits that replicas share. */
+const sharedLimits = z.strictObject({
+  /** A Redis (6.2 or later) or Valkey server. It must not evict keys: `maxmemory-policy noeviction`. */
+  redis: z
+    .strictObject({
+      address,
+      tls: z
+        .strictObject({
+          /** PEM: CA certificates of the server. */
+          caFile: file,
+          /** PEM: our certificate and its key, where the server asks for one. */
+          certificateFile: file.optional(),
+          keyFile: file.optional(),
+          /** What the server's certificate names. Default: the host of the address. */
+          serverName: z.string().min(1).max(255).optional(),
+        })
+        .optional(),
+      username: z.string().min(1).max(256).optional(),
+      /** Holds the password and nothing else. */
+      passwordFile: file.optional(),
+      database: bounded(0, 1023, 0),
+    })
+    .superRefine(({ address: at, tls }, context) => {
+      const report = (path: string[], message: string): void =>
+        context.addIssue({ code: 'custom', path, input: undefined, message });
+      if (typeof at === 'string' && at.startsWith('unix:') && tls !== undefined)
+        report(['tls'], 'expected none with a Unix socket');
+      if ((tls?.certificateFile === undefined) !== (tls?.keyFile === undefined))
+        report(['tls'], 'expected certificateFile and keyFile together');
+    }, ALWAYS),
+  /** Before every key. Sidecars that share accounts have the same. */
+  keyPrefix: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,64}$/, 'expected up to 64 letters, digits, `.`, `_` and `-`')
+    .default('gatehouse'),
+  /** How long a call waits for the store at most. */
+  answerMsMax: bounded(1, 10_000, 100),
+  /** How long what a call has reserved is kept when nothing is heard of its sidecar any more. */
+  leaseMs: bounded(1000, 600_000, 10_000),
+});
+
 const limits = z.strictObject({
   /** Calls in progress in each direction; one more is refused with RESOURCE_EXHAUSTED. */
   callsActiveMax: bounded(1, 1_000_000, 10_000),
@@ -239,6 +280,10 @@ const limits = z.strictObject({
   drainNoticeMs: bounded(0, 600_000, 0),
   /** Load shedding: how many calls of a method may be at the app at once, by how long they take. */
   adaptive: adaptive.prefault({}),
+  /** Accounts of the policy's limits that are kept in memory, of all limits together. */
+  quotaAccountsMax: bounded(1, 1_000_000, 20_000),
+  /** Output tokens reserved for a call that does not say how many it will take; a stream takes more as it flows. */
+  outputTokensDefault: bounded(1, 1_000_000, 1024),
   /** Decisions kept for the admin view. */
   decisionsKeptMax: bounded(1, 100_000, 1000),
 });
@@ -262,6 +307,10 @@ export const sidecarConfigSchema = z
     kubernetes: kubernetes.prefault({}),
     /** The policy document; required with `inbound`. */
     policyFile: file.optional(),
+    /** A policy document that decides beside it and does not act: its differences are counted and recorded. */
+    shadowPolicyFile: file.optional(),
+    /** A JWKS: only policy documents signed by one of its keys are taken (`gatehouse policy sign`). */
+    policySigners: file.optional(),
     contract: z
       .strictObject({
         /** A FileDescriptorSet. Default: Gatehouse's own contracts. */
@@ -272,6 +321,7 @@ export const sidecarConfigSchema = z
       .prefault({}),
     telemetry,
     audit: audit.optional(),
+    sharedLimits: sharedLimits.optional(),
     protection: protection.prefault({}),
     admin: z.strictObject({ listen: localAddress('the admin port has no authentication') }),
     limits: limits.prefault({}),

@@ -1,11 +1,15 @@
+import type { QuotaLease } from '../quota/index.ts';
 import { type LoadShedder, priorityOf } from '../shed/index.ts';
 import type { Authenticated } from './3-authenticate.ts';
 import type { Permitted } from './4-authorise.ts';
 import type { Clock } from './call.ts';
 import type { Refusal } from './refusal.ts';
 
-/** A call that there is room for. Its place must be given back with `release`. */
-export type Admitted = Permitted & { readonly admission: Admission };
+/** A call that has a place among those in progress, which must be given back with `release`. */
+export type Placed = Permitted & { readonly admission: Admission };
+
+/** A call that there is room for, also in the limits that concern it. What it has of them must be given back as well. */
+export type Admitted = Placed & { readonly quota: QuotaLease };
 
 /** A taken place among the calls in progress. */
 export type Admission = {
@@ -63,7 +67,7 @@ export class AdmissionControl {
   }
 
   /** Takes a place, or refuses at once: a call that waits here would only be late. */
-  admit(call: Permitted): Admitted | Refusal {
+  admit(call: Permitted): Placed | Refusal {
     if (this.#callsActive >= this.callsActiveMax) return overloaded('callsActiveMax', this.callsActiveMax);
     if (this.#lingering.size > 0 && (this.#lingering.get(call.identity) ?? 0) >= this.lingeringMax)
       return overloaded('streamsPerConnectionMax', this.lingeringMax);
@@ -71,7 +75,7 @@ export class AdmissionControl {
     if (refusal !== null) return refusal;
     this.#callsActive += 1;
     call.admission = this.#admission;
-    return call as Admitted;
+    return call as Placed;
   }
 
   #linger(identity: string): () => void {

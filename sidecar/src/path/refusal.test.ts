@@ -16,6 +16,35 @@ const EXAMPLES: {
   readonly [K in Refusal['kind']]: readonly [Extract<Refusal, { kind: K }>, keyof typeof GrpcStatus, string];
 } = {
   'not-grpc': [{ kind: 'not-grpc', httpStatus: 415, detail: 'no' }, 'UNKNOWN', 'NOT_GRPC'],
+  'quota-exceeded': [
+    {
+      kind: 'quota-exceeded',
+      limitId: 'chat',
+      number: 'tokens-per-minute',
+      max: 1000,
+      subject: 'claim tenant acme',
+      retryDelayMs: 4200,
+      wantedTokens: 300,
+      midway: false,
+    },
+    'RESOURCE_EXHAUSTED',
+    'QUOTA_EXCEEDED',
+  ],
+  'quota-store-down': [
+    { kind: 'quota-store-down', limitId: 'chat', retryDelayMs: 1000 },
+    'UNAVAILABLE',
+    'QUOTA_STORE_UNAVAILABLE',
+  ],
+  'quota-claim': [
+    { kind: 'quota-claim', limitId: 'chat', claim: 'tenant' },
+    'PERMISSION_DENIED',
+    'QUOTA_CLAIM_UNUSABLE',
+  ],
+  'quota-accounts-full': [
+    { kind: 'quota-accounts-full', max: 10, retryDelayMs: 1000 },
+    'RESOURCE_EXHAUSTED',
+    'QUOTA_ACCOUNTS_FULL',
+  ],
   'unknown-method': [{ kind: 'unknown-method' }, 'UNIMPLEMENTED', 'UNKNOWN_METHOD'],
   malformed: [
     { kind: 'malformed', field: 'grpc-timeout', expected: 'digits' },

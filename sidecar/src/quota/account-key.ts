@@ -1,4 +1,4 @@
-import type { CompiledLimit } from '../policy/index.ts';
+import { type CompiledLimit, splitModel } from '../policy/index.ts';
 import type { QuotaSubject } from './subject.ts';
 
 /** Longer values can't give an account of its own. */
@@ -26,7 +26,7 @@ export function accountKey(limit: CompiledLimit, subject: QuotaSubject): string 
   const values: (string | null)[] = [];
   for (const part of per) {
     if (part.kind === 'identity') values.push(subject.identity);
-    else if (part.kind === 'model') values.push(clipped(subject.model));
+    else if (part.kind === 'model') values.push(modelName(subject.model));
     else {
       const value = claimValue(subject.claims, part.name);
       if (value === undefined) return new UnusableClaim(part.name);
@@ -60,7 +60,7 @@ function claimValue(
   return typeof value === 'number' || typeof value === 'boolean' ? String(value) : undefined;
 }
 
-/** No app has models of such names: those calls may share an account. */
-function clipped(model: string | null): string | null {
-  return model !== null && model.length > VALUE_CHARACTERS_MAX ? model.slice(0, VALUE_CHARACTERS_MAX) : model;
+/** All versions of a model are one. No app has models of very long names: those calls may share an account. */
+function modelName(model: string | null): string | null {
+  return model === null ? null : splitModel(model).name.slice(0, VALUE_CHARACTERS_MAX);
 }

@@ -35,6 +35,10 @@ export class Lease implements QuotaLease {
     return this.#limits.map(({ id }) => id);
   }
 
+  get readsUsage(): boolean {
+    return this.#subject.tokens?.isMetered === true && this.#limits.some(({ countsTokens }) => countsTokens);
+  }
+
   settle(inputTokens: number | undefined, outputTokens: number | undefined): QuotaShortage | null {
     const { tokens } = this.#subject;
     if (tokens === null) return null;

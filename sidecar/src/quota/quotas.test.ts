@@ -133,7 +133,7 @@ describe('tokens', () => {
     admitted(admit(subjectOf(limits, { outputLimit: 40 })));
   });
 
-  test.each([-5, Number.NEGATIVE_INFINITY, 0])(
+  test.each([-5, Number.NEGATIVE_INFINITY, Number.NaN])(
     'no call makes room by asking for %s of them',
     (outputLimit) => {
       const { admit } = make({ outputTokensDefault: 60 });

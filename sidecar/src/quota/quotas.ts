@@ -5,9 +5,8 @@ import { MemoryStore } from './memory-store.ts';
 import { StoreDown } from './redis-connection.ts';
 import type { SharedHold, SharedStore } from './shared-store.ts';
 import type { QuotaShortage } from './shortage.ts';
-import type { QuotaLease, QuotaSubject } from './subject.ts';
+import { type QuotaLease, type QuotaSubject, UNLIMITED } from './subject.ts';
 
-const NO_LIMITS: QuotaLease = Object.freeze({ touched: [], settle: () => null, release: () => {} });
 /** A method may ask for any number; nothing beyond this is counted exactly. */
 const TOKENS_MAX = 1e15;
 /** When a call that can't be counted may come again. */
@@ -63,9 +62,14 @@ export class Quotas {
   /** Room in every limit that concerns the call, or in none. A promise where the shared store has to be asked. */
   admit(subject: QuotaSubject): QuotaLease | QuotaShortage | Promise<QuotaLease | QuotaShortage> {
     const limits = concerning(subject);
-    if (limits.length === 0) return NO_LIMITS;
+    if (limits.length === 0) return UNLIMITED;
     const demand = this.#demandOf(subject, limits);
     return limits.some(isShared) ? this.#admitShared(demand) : this.#admitHere(demand);
+  }
+
+  /** Whether there is a store for limits that are shared. */
+  get hasStore(): boolean {
+    return this.#options.shared !== null;
   }
 
   /** Why limits that are shared can't be counted together at the moment; null: they can, or there is no store. */
@@ -103,7 +107,7 @@ export class Quotas {
     if (tokens === null || !limits.some(({ countsTokens }) => countsTokens))
       return { subject, limits, wanted: null, bound: null };
     const { inputBound, outputLimit } = tokens;
-    const isSaid = outputLimit !== null && outputLimit > 0;
+    const isSaid = outputLimit !== null && outputLimit >= 0;
     const output = isSaid ? Math.min(outputLimit, TOKENS_MAX) : this.#options.outputTokensDefault;
     const wanted = inputBound + output;
     return { subject, limits, wanted, bound: isSaid ? wanted : null };

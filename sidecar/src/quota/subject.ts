@@ -20,7 +20,7 @@ export type QuotaSubject = {
 export type TokenDemand = {
   /** The input has at most as many tokens. */
   readonly inputBound: number;
-  /** The output has at most as many; null: the request does not say. */
+  /** The output has at most as many, 0 where the method gives none; null: the request does not say. */
   readonly outputLimit: number | null;
   /** Whether responses tell how many tokens are used. If not, all that is reserved counts as used once there is an answer. */
   readonly isMetered: boolean;
@@ -30,6 +30,8 @@ export type TokenDemand = {
 export type QuotaLease = {
   /** Ids of the limits that counted the call. */
   readonly touched: readonly string[];
+  /** Whether responses have to be read for the tokens they tell of. */
+  readonly readsUsage: boolean;
   /**
    * Tokens that the call has used so far, in all, as the next message of the response tells. Undefined: it does not.
    * @returns why that message may not be delivered, nor anything after it
@@ -38,3 +40,11 @@ export type QuotaLease = {
   /** Gives back all that was not used. Once, at the end. @param answered a message of the response was delivered */
   release(answered: boolean): void;
 };
+
+/** Of a call that no limit concerns. */
+export const UNLIMITED: QuotaLease = Object.freeze({
+  touched: [],
+  readsUsage: false,
+  settle: () => null,
+  release: () => {},
+});
