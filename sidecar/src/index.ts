@@ -1,4 +1,20 @@
 /** What tools need of the sidecar: to read its files as it does, and to ask its policy. */
+export {
+  type ChainReport,
+  type Checkpoint,
+  formatChainProblem,
+  generateSigningKey,
+  matchesFilter,
+  type RecordFilter,
+  type ReplayDifference,
+  type ReplayReport,
+  readCheckpoint,
+  readEntries,
+  readVerifyingKey,
+  replayRecords,
+  type StoredEntry,
+  verifyChain,
+} from './audit/index.ts';
 export { loadContractFiles } from './config/load-contract-files.ts';
 export { parseConfig } from './config/parse.ts';
 export { type SidecarConfig, sidecarConfigJsonSchema } from './config/schema.ts';

@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from 'commander';
+import { addAuditCommands, addReplayCommand } from './audit-commands.ts';
 import { type CallOptions, callCommand } from './call-command.ts';
 import { circuitsCommand } from './circuits-command.ts';
 import type { CommandContext } from './command-context.ts';
@@ -7,9 +8,11 @@ import { type ExplainOptions, explainCommand } from './explain-command.ts';
 import { loadMethodCatalog } from './method-catalog.ts';
 import { type PolicyTestOptions, policyTestCommand } from './policy-test-command.ts';
 import { sidecarCheckCommand } from './sidecar-check-command.ts';
+import { type DrainOptions, sidecarDrainCommand } from './sidecar-drain-command.ts';
 import { type StartOptions, startCommand } from './start-command.ts';
 
 const PORT_BASE = 8443;
+const DRAIN_SECONDS_MAX = 60;
 const EXIT_CODES = `
 Exit codes: 0 it went well; 1 the answer is no (a call failed, policy refuses, a check found something);
 2 it could not be asked (wrong usage, no mesh is running).`;
@@ -126,6 +129,8 @@ function addCheckingCommands(
       const { policyJsonSchema } = await import('@gatehouse/sidecar');
       context.out.line(JSON.stringify(policyJsonSchema(), null, 2));
     });
+  addReplayCommand(policy, context, done);
+  addAuditCommands(program, context, done);
   const sidecar = program.command('sidecar').description('look after sidecars');
   sidecar
     .command('schema')
@@ -142,6 +147,13 @@ function addCheckingCommands(
     .action(async (file: string, options: { json?: boolean }) =>
       done(await sidecarCheckCommand(context, file, options)),
     );
+  sidecar
+    .command('drain')
+    .description('let a sidecar take no more calls from the network and finish those it has; its app calls on')
+    .requiredOption('--admin <address>', 'its admin port, as unix:/run/gatehouse-admin/admin.sock')
+    .option('--wait', 'return when it has ended, not when it has begun')
+    .option('--timeout <seconds>', 'how long to wait', parseSeconds, DRAIN_SECONDS_MAX)
+    .action(async (options: DrainOptions) => done(await sidecarDrainCommand(context, options)));
 }
 
 function parsePort(text: string): number {
