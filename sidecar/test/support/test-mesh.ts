@@ -53,6 +53,10 @@ export type MeshOptions = {
   readonly limits?: Readonly<Record<string, unknown>>;
   /** Classifies more of the echo service. */
   readonly overlay?: string;
+  /** The sidecars' `contract` section. Default: the echo service's. */
+  readonly contract?: object;
+  /** The inbound sidecars' `protection` section. */
+  readonly protection?: object;
   /** Inbound sidecars before the app, all endpoints of the one upstream. Default 1. */
   readonly inbounds?: number;
   /** Where the app is; default: an echo server of its own in this process. */
@@ -126,7 +130,7 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
       bundleFile: file('bundle.pem'),
       trustDomain: TRUST_DOMAIN,
     },
-    contract: { descriptorSetFile: file('echo.binpb'), overlayFiles: [ECHO_OVERLAY_FILE, file('overlay.yaml')] },
+    contract: options.contract ?? { descriptorSetFile: file('echo.binpb'), overlayFiles: [ECHO_OVERLAY_FILE, file('overlay.yaml')] },
     telemetry: {
       listen: '127.0.0.1:0',
       sampleRatio: options.sampleRatio ?? 1,
@@ -142,6 +146,7 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
       ...common('callee', `callee-${index}`),
       inbound: { listen, app: options.app ?? `unix:${file('app.sock')}` },
       policyFile: file('policy.yaml'),
+      protection: options.protection ?? {},
       ...(options.audit === undefined ? {} : { audit: { folder: file(`audit-${index}`), ...options.audit } }),
     });
   const inbounds: Sidecar[] = [];
