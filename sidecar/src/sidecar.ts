@@ -7,6 +7,7 @@ import { serveTelemetry, type TelemetryServer } from './admin/telemetry-server.t
 import type { SidecarConfig } from './config/schema.ts';
 import { Drain } from './drain.ts';
 import { type Foundations, layFoundations } from './foundations.ts';
+import { policyNotes, policyProblems } from './policy-state.ts';
 import { listenEgress } from './listen/egress-listener.ts';
 import { listenInbound } from './listen/inbound-listener.ts';
 import type { Clock } from './path/call.ts';
@@ -50,7 +51,7 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
   const telemetry = await serveTelemetry(config.telemetry.listen, {
     notReadyBecause: () => notReadyBecause(drain, health, inbound),
     drained: () => drain.inboundEnded,
-    notes: () => [...(inbound?.audit?.notes() ?? []), ...quotaNotes(base)],
+    notes: () => [...(inbound?.audit?.notes() ?? []), ...quotaNotes(base), ...policyNotes(base)],
     metrics: metricsOf(base, sides),
   });
   const limits = config.limits;
@@ -128,7 +129,9 @@ function metricsOf(
       base.policy && {
         version: base.policy.current().version,
         loadedAtMs: base.policy.loadedAtMs(),
-        refused: base.policy.refusedBecause().length > 0,
+        refusedBecause: base.policy.refusal()?.reason ?? null,
+        shadowVersion: base.policy.current().shadow?.version ?? null,
+        shadowRefusedBecause: base.policy.shadowRefusal()?.reason ?? null,
       },
     records: base.records,
     quotas: base.quotas,
@@ -146,7 +149,7 @@ function describeConfig({ config, identity, policy, contract }: Foundations) {
     identity: spiffeId,
     identityExpires: new Date(notAfterMs),
     policyVersion: policy?.current().version ?? '',
-    policyError: policy?.refusedBecause().join('\n') ?? '',
+    policyError: policyProblems(policy).join('\n'),
     descriptorsDigest: contract.digest,
   };
 }

@@ -7,6 +7,8 @@ export type WatchOptions = {
   readonly settleMs?: number;
   /** How often the files are read without an event, for file systems that give none. Default 10,000. */
   readonly pollMs?: number;
+  /** Files that count as empty while they are not there. Default: none. */
+  readonly mayBeMissing?: ReadonlySet<string>;
   /** The files' contents have changed. Called with the contents in the order of the files. */
   readonly onChange: (contents: readonly string[]) => void;
   /** The files can't be read; said once until they can be again. */
@@ -28,7 +30,7 @@ export function watchFiles(
   known: readonly string[],
   options: WatchOptions,
 ): FileWatch {
-  const { settleMs = SETTLE_MS, pollMs = POLL_MS, onChange, onError } = options;
+  const { settleMs = SETTLE_MS, pollMs = POLL_MS, mayBeMissing, onChange, onError } = options;
   let taken = known.join('\0');
   let failed = '';
   let settling: NodeJS.Timeout | undefined;
@@ -42,7 +44,9 @@ export function watchFiles(
     }
     loading = true;
     try {
-      const contents = await Promise.all(files.map((file) => readFile(file, 'utf8')));
+      const contents = await Promise.all(
+        files.map((file) => readText(file, mayBeMissing?.has(file) ?? false)),
+      );
       if (closed) return;
       failed = '';
       if (contents.join('\0') === taken) return;
@@ -74,6 +78,15 @@ export function watchFiles(
       for (const watcher of watchers) watcher.close();
     },
   };
+}
+
+async function readText(file: string, mayBeMissing: boolean): Promise<string> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (error) {
+    if (mayBeMissing && (error as NodeJS.ErrnoException).code === 'ENOENT') return '';
+    throw error;
+  }
 }
 
 /** Directories, not files: a renamed or relinked file would take its watch with it. */

@@ -35,6 +35,10 @@ export const ATTRIBUTES = {
   decisionId: 'gatehouse.policy.decision_id',
   ruleId: 'gatehouse.policy.rule',
   policyVersion: 'gatehouse.policy.version',
+  /** What policy in shadow would have decided, where that is not what was decided. */
+  shadowDecision: 'gatehouse.policy.shadow.decision',
+  shadowRuleId: 'gatehouse.policy.shadow.rule',
+  shadowPolicyVersion: 'gatehouse.policy.shadow.version',
   /** ErrorInfo.reason of a refusal. */
   refusalReason: 'gatehouse.refusal.reason',
   /** What detectors found, in counts: `request CARD=2, response EMAIL=1`. */

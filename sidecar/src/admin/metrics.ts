@@ -13,6 +13,7 @@ import { registerEndpoints } from './endpoint-metrics.ts';
 import { registerAudit } from './audit-metrics.ts';
 import { registerCallers } from './caller-metrics.ts';
 import { counter, gauge } from './metric-families.ts';
+import { type PolicyView, registerPolicy } from './policy-metrics.ts';
 import { registerQuotas } from './quota-metrics.ts';
 import { registerProtection } from './protection-metrics.ts';
 import { registerShedding } from './shed-metrics.ts';
@@ -33,11 +34,7 @@ export type MetricSources = {
   readonly identityExpiresAtMs: () => number;
   /** The newest identity can't be had, or is refused. */
   readonly identityFails: () => boolean;
-  readonly policy: () => {
-    readonly version: string;
-    readonly loadedAtMs: number;
-    readonly refused: boolean;
-  } | null;
+  readonly policy: () => PolicyView | null;
   /** Null: decisions are not recorded. */
   readonly records: DecisionRecords | null;
   /** Null without inbound calls. */
@@ -61,6 +58,7 @@ export function createMetrics(sources: MetricSources): Registry {
   registerAudit(registry, sources.records);
   registerQuotas(registry, sources.quotas);
   registerProtection(registry, sources.protectionHits);
+  registerPolicy(registry, sources.policy, sources.calls);
   registerState(registry, sources);
   return registry;
 }
@@ -215,36 +213,6 @@ function registerState(registry: Registry, sources: MetricSources): void {
       labelNames: [],
     },
     (metric) => metric.set(sources.identityFails() ? 1 : 0),
-  );
-  gauge(
-    registry,
-    {
-      name: 'gatehouse_policy_info',
-      help: '1, with the version of the policy in force.',
-      labelNames: ['version'],
-    },
-    (metric) => {
-      const policy = sources.policy();
-      if (policy) metric.set({ version: policy.version }, 1);
-    },
-  );
-  gauge(
-    registry,
-    {
-      name: 'gatehouse_policy_loaded_timestamp_seconds',
-      help: 'When the policy in force was loaded.',
-      labelNames: [],
-    },
-    (metric) => metric.set((sources.policy()?.loadedAtMs ?? 0) / 1000),
-  );
-  gauge(
-    registry,
-    {
-      name: 'gatehouse_policy_refused',
-      help: '1 while the newest policy document is refused and an older one is in force.',
-      labelNames: [],
-    },
-    (metric) => metric.set(sources.policy()?.refused ? 1 : 0),
   );
   gauge(
     registry,

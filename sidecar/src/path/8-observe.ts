@@ -98,6 +98,8 @@ export class Observer {
 
   /** Keeps the decision. @returns its id */
   decided(call: Call): string {
+    const shadow = call.decision?.shadow;
+    if (shadow) this.#with.metrics.shadow.add(call.identity, call.path.slice(1), shadow.would);
     return this.#with.decisions.add(call, this.#with.clock());
   }
 
@@ -137,6 +139,11 @@ export class Observer {
       attributes[ATTRIBUTES.ruleId] = decision.ruleId;
       attributes[ATTRIBUTES.policyVersion] = decision.policyVersion;
       attributes[ATTRIBUTES.decisionId] = call.decisionId;
+      if (decision.shadow !== null) {
+        attributes[ATTRIBUTES.shadowDecision] = decision.shadow.would;
+        attributes[ATTRIBUTES.shadowRuleId] = decision.shadow.ruleId;
+        attributes[ATTRIBUTES.shadowPolicyVersion] = decision.shadow.policyVersion;
+      }
     }
     if (call.hits !== null && call.hits.text !== '') attributes[ATTRIBUTES.protectionHits] = call.hits.text;
     if (outcome.refusal !== null) attributes[ATTRIBUTES.refusalReason] = outcome.refusal.reason;

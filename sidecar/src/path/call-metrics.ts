@@ -2,6 +2,7 @@ import { METHOD_OTHER } from '@gatehouse/telemetry/names';
 import { BoundedCounters } from './bounded-counters.ts';
 import type { Direction } from './call.ts';
 import { GrpcStatus, statusName } from './grpc-status.ts';
+import { ShadowCounts } from './shadow-counts.ts';
 
 /** Upper bounds in seconds: those that the semantic conventions advise for RPC durations. */
 export const DURATION_BUCKETS: readonly number[] = [
@@ -58,6 +59,8 @@ export class CallMetrics {
   readonly callers = new BoundedCounters(CALLERS_MAX);
   /** By the model asked for, of calls that policy allowed: what others ask for is anybody's text. */
   readonly models = new BoundedCounters(MODELS_MAX);
+  /** What policy in shadow would have decided otherwise. */
+  readonly shadow = new ShadowCounts();
 
   constructor(direction: Direction) {
     this.direction = direction;
