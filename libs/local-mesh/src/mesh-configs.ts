@@ -1,5 +1,6 @@
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
 import {
   EMBEDDING_MODEL,
@@ -15,6 +16,10 @@ import { writeFileAtomically } from './write-file-atomically.ts';
 /** How long calls in flight may go on while the mesh stops. A service's sidecar waits a little longer than it. */
 const SERVICE_DRAIN_MS_MAX = 3000;
 const SIDECAR_DRAIN_MS_MAX = 4000;
+
+/** Checkpoints come often, so that whoever tries `gatehouse audit verify` has one. */
+const CHECKPOINT_MS = 2000;
+const SEGMENTS_KEPT_MAX = 8;
 
 export type MeshConfigsOptions = {
   readonly layout: MeshLayout;
@@ -33,6 +38,7 @@ export async function writeMeshConfigs(
   const { layout } = options;
   const policy = await readFile(new URL('../policy.yaml', import.meta.url), 'utf8');
   await writeFileAtomically(layout.policyFile, policy);
+  await writeAuditKey(layout.auditKeyFile);
   const write = async (name: ServiceName): Promise<ConfigFiles> => {
     const files = {
       service: join(layout.configDir, `${name}.yaml`),
@@ -48,6 +54,19 @@ export async function writeMeshConfigs(
     write('orchestration'),
   ]);
   return { inference, embeddings, orchestration };
+}
+
+/** Signs checkpoints; made once, so that those of earlier runs can still be verified. */
+async function writeAuditKey(file: string): Promise<void> {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+  try {
+    await writeFile(file, privateKey.export({ type: 'pkcs8', format: 'pem' }), { flag: 'wx', mode: 0o600 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return;
+    throw error;
+  }
+  await writeFile(`${file}.pub`, publicKey.export({ type: 'spki', format: 'pem' }));
 }
 
 function serviceConfig(name: ServiceName, options: MeshConfigsOptions): object {
@@ -99,6 +118,12 @@ function sidecarConfig(name: ServiceName, { layout, otlpEndpoint }: MeshConfigsO
     ...(name === 'orchestration' ? { egress: { listen: place.egress }, upstreams: upstreamsOf(layout) } : {}),
     policyFile: layout.policyFile,
     telemetry: { listen: place.telemetry, otlpEndpoint, sampleRatio: 1 },
+    audit: {
+      folder: layout.auditDirs[name],
+      signingKeyFile: layout.auditKeyFile,
+      checkpointEveryMs: CHECKPOINT_MS,
+      segmentsKeptMax: SEGMENTS_KEPT_MAX,
+    },
     admin: { listen: place.admin },
     limits: { drainMsMax: SIDECAR_DRAIN_MS_MAX },
     log: { level: 'info' },

@@ -45,6 +45,10 @@ export type MeshLayout = {
   readonly policyFile: string;
   readonly configDir: string;
   readonly logsDir: string;
+  /** Where each sidecar keeps its record of decisions. */
+  readonly auditDirs: Readonly<Record<ServiceName, string>>;
+  /** Signs their checkpoints; the public key stands beside it, in `.pub`. */
+  readonly auditKeyFile: string;
 };
 
 /** Ports of one service. */
@@ -86,5 +90,11 @@ export function layOut(
     policyFile: join(dataDir, 'policy.yaml'),
     configDir: join(dataDir, 'config'),
     logsDir: join(dataDir, 'logs'),
+    auditDirs: {
+      inference: join(dataDir, 'audit', 'inference'),
+      embeddings: join(dataDir, 'audit', 'embeddings'),
+      orchestration: join(dataDir, 'audit', 'orchestration'),
+    },
+    auditKeyFile: join(dataDir, 'audit', 'signing.key'),
   };
 }
