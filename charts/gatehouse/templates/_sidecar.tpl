@@ -71,8 +71,9 @@ readinessProbe:
 {{- if .sidecar.inbound }}
 lifecycle:
   preStop:
-    # Hooks of all containers run when the pod begins to end; SIGTERM would come only after the app has ended.
-    exec: { command: [node, -e, "process.kill(1, 'SIGTERM')"] }
+    # Hooks of all containers run when the pod begins to end. This one begins the inbound drain, and egress goes on until SIGTERM,
+    # which comes only after the app has ended. AdminService.DrainInbound with an empty message, without a gRPC library.
+    exec: { command: [node, -e, {{ include "gatehouse.sidecar.beginDrain" . | quote }}] }
 {{- end }}
 resources: {{- toYaml $values.resources | nindent 2 }}
 securityContext:
@@ -216,13 +217,17 @@ spec:
 {{- end }}
 {{- end -}}
 
+{{- define "gatehouse.sidecar.beginDrain" -}}
+const { connect } = require('node:net'); const session = require('node:http2').connect('http://admin', { createConnection: () => connect('/run/gatehouse-admin/admin.sock') }); const call = session.request({ ':method': 'POST', ':path': '/gatehouse.admin.v1.AdminService/DrainInbound', 'content-type': 'application/grpc', te: 'trailers' }); call.on('trailers', (trailers) => { process.exitCode = Number(trailers['grpc-status']); }); call.on('end', () => session.close()).resume().end(Buffer.alloc(5));
+{{- end -}}
+
 {{/*
-A preStop handler for an app whose image has node: waits until the sidecar has drained and gone, so that the app's SIGTERM finds no
-call in flight. An app without node can sleep for drainNoticeMs and finish its calls on SIGTERM.
+A preStop handler for an app whose image has node: waits until the sidecar has drained inbound, so that the app's SIGTERM finds no
+call in flight. Calls of its own go on until it has ended. An app without node can sleep for drainNoticeMs and finish its calls on SIGTERM.
 */}}
 {{- define "gatehouse.sidecar.waitForDrain" -}}
 {{- $limits := .values.sidecar.limits -}}
-{{- $script := "const ends = performance.now() + %d; for (let up = true; up && performance.now() < ends; ) { up = await fetch('http://localhost:%d/livez', { signal: AbortSignal.timeout(1000) }).then(() => true, (error) => error.name === 'TimeoutError'); await new Promise((resolve) => setTimeout(resolve, 100)); }" -}}
+{{- $script := "const ends = performance.now() + %d; for (let drained = false; !drained && performance.now() < ends; ) { drained = await fetch('http://localhost:%d/drained', { signal: AbortSignal.timeout(1000) }).then(({ status }) => status === 200, (error) => error.name !== 'TimeoutError'); await new Promise((resolve) => setTimeout(resolve, 100)); }" -}}
 {{- $msMax := add $limits.drainNoticeMs $limits.drainMsMax 1000 -}}
 exec:
   command:

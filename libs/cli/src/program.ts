@@ -149,7 +149,9 @@ function addCheckingCommands(
     );
   sidecar
     .command('drain')
-    .description('let a sidecar take no more calls from the network and finish those it has; its app calls on')
+    .description(
+      'let a sidecar take no more calls from the network and finish those it has; its app calls on',
+    )
     .requiredOption('--admin <address>', 'its admin port, as unix:/run/gatehouse-admin/admin.sock')
     .option('--wait', 'return when it has ended, not when it has begun')
     .option('--timeout <seconds>', 'how long to wait', parseSeconds, DRAIN_SECONDS_MAX)

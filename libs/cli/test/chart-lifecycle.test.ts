@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -125,19 +125,23 @@ describe.skipIf('missing' in tools)('a pod that the chart renders', () => {
       order.push(name);
       return code;
     };
-    const ends = [
-      ended('sidecar', sidecar),
-      ended('hook of the app', start(appSpec?.lifecycle?.preStop.exec?.command ?? [])),
-    ];
-    const [program = '', flag = '', script = ''] = sidecarSpec?.lifecycle?.preStop.exec?.command ?? [];
-    expect(script).toContain('process.kill(1,');
-    start([program, flag, script.replace('kill(1,', `kill(${sidecar.pid},`)]);
+    const hookOfApp = ended('hook of the app', start(appSpec?.lifecycle?.preStop.exec?.command ?? []));
+    const hook = (sidecarSpec?.lifecycle?.preStop.exec?.command ?? []).map(here);
+    const hookOfSidecar = ended('hook of the sidecar', start(hook));
     await until(async () => (await probe(telemetry, '/readyz')) !== 200);
     expect(app.exitCode).toBeNull();
-    expect(await Promise.all(ends)).toEqual([0, 0]);
+    expect(await hookOfSidecar).toBe(0);
+    expect(await hookOfApp).toBe(0);
     expect(performance.now() - begunMs).toBeGreaterThan(NOTICE_MS);
+    // Inbound has drained; the sidecar serves the app until it has ended.
+    expect([await probe(telemetry, '/drained'), await probe(telemetry, '/livez')]).toEqual([200, 200]);
+    const egress = connect(join(folder, 'run/egress.sock'));
+    await once(egress, 'connect');
+    egress.destroy();
     app.kill('SIGTERM');
     expect(await ended('app', app)).toBe(0);
-    expect(order.at(-1)).toBe('app');
+    sidecar.kill('SIGTERM');
+    expect(await ended('sidecar', sidecar)).toBe(0);
+    expect(order).toEqual(['hook of the sidecar', 'hook of the app', 'app', 'sidecar']);
   });
 });

@@ -180,6 +180,14 @@ describe('gatehouse sidecar check', () => {
 
 // Last: they take the mesh down.
 describe('a mesh that ends', () => {
+  it('drains the inbound half of a sidecar that is told to, and says so when it has ended', async () => {
+    const { admin } = mesh.state.services.embeddings;
+    const { exitCode, out } = await runCli(dataDir, 'sidecar', 'drain', '--admin', admin, '--wait');
+    expect([exitCode, out]).toEqual([0, 'Inbound has drained; egress goes on.\n']);
+    const nobody = await runCli(dataDir, 'sidecar', 'drain', '--admin', 'unix:/nowhere/admin.sock');
+    expect(nobody).toMatchObject({ exitCode: 1, err: expect.stringContaining('unix:/nowhere/admin.sock') });
+  });
+
   it('says which process has ended when one is killed', async () => {
     const pid = mesh.pids['embeddings'] ?? 0;
     process.kill(pid, 'SIGKILL');
