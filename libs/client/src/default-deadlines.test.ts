@@ -1,0 +1,19 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { loadContract } from '@gatehouse/contracts';
+import { expect, test } from 'vitest';
+import { defaultDeadlineMs } from './default-deadlines.ts';
+
+test('deadlines.json is what the contract says of every method that applications call', async () => {
+  const file = fileURLToPath(import.meta.resolve('@gatehouse/contracts/descriptors.binpb'));
+  const loaded = loadContract({ descriptorSet: await readFile(file) });
+  if ('problems' in loaded) throw new Error(loaded.problems.join('\n'));
+  const methods = [...loaded.contract.methods.values()].filter(
+    ({ service }) => service.startsWith('gatehouse.') && !service.startsWith('gatehouse.admin.'),
+  );
+  const deadlines = Object.fromEntries(
+    methods.map(({ path, deadlineMsDefault }) => [path, deadlineMsDefault] as const).toSorted(),
+  );
+  await expect(`${JSON.stringify(deadlines, null, 2)}\n`).toMatchFileSnapshot('deadlines.json');
+  for (const { path, deadlineMsDefault } of methods) expect(defaultDeadlineMs(path)).toBe(deadlineMsDefault);
+});
