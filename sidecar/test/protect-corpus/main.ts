@@ -21,7 +21,7 @@ for (const { detector, secrets, found, wrong, recall, precision, missed, mistake
     `| ${detector} | ${secrets} | ${found} | ${wrong} | ${recall.toFixed(4)} | ${precision.toFixed(4)} |`,
   );
   if (values.show !== detector) continue;
-  for (const { text, secret } of missed.slice(0, 20)) {
+  for (const { text, secret } of missed.slice(0, 400)) {
     console.log(
       '  missed',
       JSON.stringify(text.slice(secret?.start, secret?.end)),
@@ -29,7 +29,7 @@ for (const { detector, secrets, found, wrong, recall, precision, missed, mistake
       JSON.stringify(text.slice(0, 300)),
     );
   }
-  for (const { document, match } of mistaken.slice(0, 20)) {
+  for (const { document, match } of mistaken.slice(0, 400)) {
     console.log(
       '  mistook',
       JSON.stringify(match),

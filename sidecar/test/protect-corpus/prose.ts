@@ -41,7 +41,7 @@ export function inProse(random: Random, value: string): { readonly text: string;
   const sentence = random.pick(SENTENCES);
   const place = sentence.indexOf('{}');
   return {
-    text: before + sentence.slice(0, place) + value + sentence.slice(place + 2) + random.pick(FILLERS),
+    text: `${before}${sentence.slice(0, place)}${value}${sentence.slice(place + 2)} ${random.pick(FILLERS)}`,
     at: before.length + place,
   };
 }

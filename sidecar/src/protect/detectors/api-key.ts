@@ -122,7 +122,7 @@ const restOfToken: Tail = {
       if (isTokenCharacter(code) && code !== DOT) continue;
       if (code !== DOT) return { end: index, ended: true };
       if (index + 1 === text.length) return { end: index, ended: complete };
-      if (!isAsciiLetterOrDigit(text.charCodeAt(index + 1))) return { end: index, ended: true };
+      if (!isUrlSafe(text.charCodeAt(index + 1))) return { end: index, ended: true };
     }
     return { end: index, ended: complete };
   },

@@ -7,19 +7,21 @@ import {
   isAsciiLetter,
   isAsciiLetterOrDigit,
   isHexLetter,
-  isSeparator,
+  isTie,
   isZeroWidth,
 } from './characters.ts';
-import { type Detector, MORE, NONE } from './detector.ts';
+import { CONTEXT_CHARACTERS, type Detector, MORE, NONE } from './detector.ts';
+import { iban } from './iban.ts';
 import { startsOf } from './starts.ts';
 
 /** Groups of fewer digits are taken for a card only when no other digits stand around them. */
-const GROUP_DIGITS_MIN = 3;
+const GROUP_DIGITS_MIN = 4;
 /** More digits than these after a decimal point are a fraction. */
 const FRACTION_DIGITS_MIN = 5;
 /** How far back a run of letters before the first digit is looked at: `CARD4111…`. */
 const WORD_CHARACTERS_MAX = 16;
 const DOT = 0x2e;
+const PREFIX_DIGITS_MAX = 4;
 
 /**
  * Payment card numbers (ISO/IEC 7812): a network's prefix and length, the Luhn check, and separators between any two digits.
@@ -27,11 +29,12 @@ const DOT = 0x2e;
  */
 export const card: Detector = {
   name: 'CARD',
-  charactersMax: CARD_DIGITS_MAX + CARD_DIGITS_MAX * GAP_CHARACTERS_MAX + 1,
+  charactersMax: Math.max(CARD_DIGITS_MAX + CARD_DIGITS_MAX * GAP_CHARACTERS_MAX + 1, iban.charactersMax),
   starts: startsOf('0-9', { beyondAscii: true }),
   match: (text, at, complete) => {
     if (digitValue(text.charCodeAt(at)) < 0 || !canBeginAt(text, at)) return NONE;
-    return longestFrom(text, at, complete);
+    const end = longestFrom(text, at, complete);
+    return end === NONE || end === MORE ? end : unlessInAccount(text, { at, end, complete });
   },
   canonical: digitsOf,
 };
@@ -51,6 +54,25 @@ function canBeginAt(text: string, at: number): boolean {
   return isWord;
 }
 
+/** The digits of an IBAN are no card number, however they are grouped. */
+function unlessInAccount(
+  text: string,
+  { at, end, complete }: { at: number; end: number; complete: boolean },
+): number {
+  for (let index = Math.max(0, at - CONTEXT_CHARACTERS); index < at; index++) {
+    if (
+      !isAsciiLetter(text.charCodeAt(index)) ||
+      (index > 0 && isAsciiLetterOrDigit(text.charCodeAt(index - 1)))
+    ) {
+      continue;
+    }
+    const account = iban.match(text, index, complete);
+    if (account === MORE) return MORE;
+    if (account > at) return NONE;
+  }
+  return end;
+}
+
 /** A gap that can be seen: characters without a width divide no group. */
 function isVisible(text: string, from: number, to: number): boolean {
   for (let index = from; index < to; index++) {
@@ -64,79 +86,103 @@ function isFraction(text: string, at: number): boolean {
   return at >= 2 && text.charCodeAt(at - 1) === DOT && digitValue(text.charCodeAt(at - 2)) >= 0;
 }
 
-/** Other digits stand before or after, with the gap between that stands within. */
-function isPartOfList(
-  text: string,
-  {
-    at,
-    gap,
-    end,
-    following,
-    goesOn,
-  }: { at: number; gap: string; end: number; following: number; goesOn: boolean },
-): boolean {
-  if (goesOn && text.slice(end, following) === gap) return true;
-  const before = at - gap.length - 1;
-  return before >= 0 && text.startsWith(gap, before + 1) && digitValue(text.charCodeAt(before)) >= 0;
+/** What is read of a number, digit by digit. */
+interface Reading {
+  readonly at: number;
+  prefix: number;
+  /** Lengths that the prefix allows. */
+  lengths: number;
+  /** Digits of the group that is being read, and of the first one. */
+  groupDigits: number;
+  firstGroupDigits: number;
+  /** The first gap between two groups. */
+  gap: string;
 }
 
 function longestFrom(text: string, at: number, complete: boolean): number {
-  const luhn = new Luhn();
-  let prefix = 0;
-  let lengths = 0;
-  let groupDigits = 0;
-  let scattered = false;
-  let gap = '';
+  const reading: Reading = { at, prefix: 0, lengths: 0, groupDigits: 0, firstGroupDigits: 0, gap: '' };
+  const luhn = { odd: 0, even: 0 };
   let best = NONE;
   let index = at;
   for (let count = 1; ; count++) {
     const digit = digitValue(text.charCodeAt(index));
-    luhn.add(digit);
-    groupDigits++;
-    if (count <= 4) {
-      prefix = prefix * 10 + digit;
-      lengths = cardLengths(prefix, count);
-      if (lengths === 0) return NONE;
+    addToLuhn(luhn, digit, count);
+    reading.groupDigits++;
+    if (count <= PREFIX_DIGITS_MAX) {
+      reading.prefix = reading.prefix * 10 + digit;
+      reading.lengths = cardLengths(reading.prefix, count);
+      if (reading.lengths === 0) return NONE;
     }
     index++;
     if (index === text.length && !complete) return MORE;
     const isLast = count === CARD_DIGITS_MAX;
     if (index < text.length && digitValue(text.charCodeAt(index)) >= 0) {
       if (isLast) return best;
-      if (count === FRACTION_DIGITS_MIN && groupDigits === count && isFraction(text, at)) return NONE;
+      if (count === FRACTION_DIGITS_MIN && reading.groupDigits === count && isFraction(text, at)) return NONE;
       continue;
     }
     const following = afterGap(text, index);
     if (following === text.length && !complete) return MORE;
-    const goesOn = following < text.length && digitValue(text.charCodeAt(following)) >= 0;
-    const fits = count >= CARD_DIGITS_MIN && (lengths & (1 << count)) !== 0 && luhn.holds();
-    if (fits && !(scattered && isPartOfList(text, { at, gap, end: index, following, goesOn }))) best = index;
-    if (!goesOn || isLast) return best;
-    if (isVisible(text, index, following)) {
-      scattered ||= groupDigits < GROUP_DIGITS_MIN;
-      groupDigits = 0;
-    }
-    gap = text.slice(index, following);
+    const goesOn = digitsFollow(text, index, following);
+    const fits = count >= CARD_DIGITS_MIN && (reading.lengths & (1 << count)) !== 0;
+    if (fits && holdsLuhn(luhn, count) && !isPartOfList(text, reading, goesOn ? following : index))
+      best = index;
+    if (!goesOn || isLast || !endGroup(text, reading, index, following)) return best;
     index = following;
   }
 }
 
-/** The check of ISO/IEC 7812-1 annex B over digits that come from the left, for every number that may end at the last of them. */
-class Luhn {
-  #count = 0;
-  /** For a number whose last digit is the first, third … one. */
-  #odd = 0;
-  /** For a number whose last digit is the second, fourth … one. */
-  #even = 0;
+/** A digit comes after the gap, and the gap is none between the items of a list. */
+function digitsFollow(text: string, from: number, to: number): boolean {
+  if (to === text.length || digitValue(text.charCodeAt(to)) < 0) return false;
+  const gap = text.slice(from, to);
+  return !(/[\r\n]/.test(gap) && /[^\s]/.test(gap));
+}
 
-  add(digit: number): void {
-    this.#count++;
-    const doubled = digit > 4 ? digit * 2 - 9 : digit * 2;
-    this.#odd += this.#count % 2 === 1 ? digit : doubled;
-    this.#even += this.#count % 2 === 1 ? doubled : digit;
+/** Whether the groups so far may be those of a card: those of less than four digits are all alike, and the first continues no other number. */
+function endGroup(text: string, reading: Reading, from: number, to: number): boolean {
+  if (!isVisible(text, from, to)) return true;
+  const { at, groupDigits } = reading;
+  reading.groupDigits = 0;
+  if (reading.firstGroupDigits > 0) {
+    return reading.firstGroupDigits >= GROUP_DIGITS_MIN
+      ? groupDigits >= GROUP_DIGITS_MIN
+      : groupDigits === reading.firstGroupDigits;
   }
+  reading.firstGroupDigits = groupDigits;
+  reading.gap = text.slice(from, to);
+  const isTied =
+    to === from + 1 && isTie(text.charCodeAt(from)) && text.charCodeAt(at - 1) === text.charCodeAt(from);
+  return !(isTied && hasDigits(text, at - 1 - groupDigits, at - 1));
+}
 
-  holds(): boolean {
-    return (this.#count % 2 === 1 ? this.#odd : this.#even) % 10 === 0;
+/** Digits that are set in such small groups are a card number only when no more of them stand before or after. */
+function isPartOfList(text: string, reading: Reading, following: number): boolean {
+  const { at, gap, groupDigits, firstGroupDigits } = reading;
+  if (firstGroupDigits === 0 || firstGroupDigits >= GROUP_DIGITS_MIN) return false;
+  if (groupDigits > firstGroupDigits) return true;
+  if (hasDigits(text, following, following + 1) && text.endsWith(gap, following)) return true;
+  return text.startsWith(gap, at - gap.length) && hasDigits(text, at - gap.length - 1, at - gap.length);
+}
+
+function hasDigits(text: string, from: number, to: number): boolean {
+  if (from < 0 || to > text.length) return false;
+  for (let index = from; index < to; index++) {
+    if (digitValue(text.charCodeAt(index)) < 0) return false;
   }
+  return true;
+}
+
+/**
+ * The check of ISO/IEC 7812-1 annex B over digits that come from the left: one sum for numbers with an odd count of digits, one for
+ * those with an even count.
+ */
+function addToLuhn(luhn: { odd: number; even: number }, digit: number, count: number): void {
+  const doubled = digit > 4 ? digit * 2 - 9 : digit * 2;
+  luhn.odd += count % 2 === 1 ? digit : doubled;
+  luhn.even += count % 2 === 1 ? doubled : digit;
+}
+
+function holdsLuhn({ odd, even }: { odd: number; even: number }, count: number): boolean {
+  return (count % 2 === 1 ? odd : even) % 10 === 0;
 }
