@@ -1,5 +1,6 @@
 /** The two clients that are told the same: ours and the one of node:http2. */
 import * as http2 from 'node:http2';
+import { PREFACE } from '../../../src/http2/frame-types.ts';
 import {
   Connection,
   type Field,
@@ -22,7 +23,7 @@ export interface Client extends Subject {
 /** Our client. */
 export class OurClient implements Client, StreamHandler {
   readonly outcome = emptyOutcome();
-  private readonly wire = new Wire(this.outcome);
+  private readonly wire = new Wire(this.outcome, PREFACE.length);
   private readonly connection: Connection;
   private open: Stream[] = [];
 
@@ -91,7 +92,7 @@ export class OurClient implements Client, StreamHandler {
 /** The client of node:http2. */
 export class OracleClient implements Client {
   readonly outcome = emptyOutcome();
-  private readonly wire = new Wire(this.outcome);
+  private readonly wire = new Wire(this.outcome, PREFACE.length);
   private readonly session: http2.ClientHttp2Session;
   private open: http2.ClientHttp2Stream[] = [];
 

@@ -4,6 +4,8 @@ import { frame, uint32 } from '../../../src/http2/raw-peer.ts';
 import type { Random } from '../support/random.ts';
 
 const END_HEADERS = Flag.END_HEADERS;
+/** RFC 7838 §4: clients of node:http2 know it. */
+const ALTSVC = 10;
 
 /** HEADERS and perhaps CONTINUATION frames of a block, padded and with a priority now and then. */
 export function headFrames(random: Random, id: number, block: Buffer, endStream: boolean): Buffer[] {
@@ -135,6 +137,7 @@ function frameKinds(bytes: Buffer): string[] {
   for (let at = 0; at + FRAME_HEAD_BYTES <= bytes.length; at += FRAME_HEAD_BYTES + bytes.readUIntBE(at, 3)) {
     const isAck = ((bytes[at + 4] as number) & Flag.ACK) !== 0;
     if (bytes[at + 3] === FrameType.GOAWAY) kinds.push('made-up GOAWAY');
+    if (bytes[at + 3] === ALTSVC) kinds.push('made-up ALTSVC');
     const isAcked = bytes[at + 3] === FrameType.PING || bytes[at + 3] === FrameType.SETTINGS;
     if (isAcked && isAck) kinds.push('made-up acknowledgement');
   }

@@ -26,8 +26,11 @@ const LAX_ORACLE = new Set([
   'host unlike :authority',
   'mutation',
 ]);
-/** An acknowledgement that it does not wait for makes node:http2 close; RFC 9113 asks for nothing, we ignore it. */
-const HASTY_ORACLE = new Set(['made-up acknowledgement']);
+/**
+ * An acknowledgement that it does not wait for makes node:http2 close; RFC 9113 asks for nothing, we ignore it. Its
+ * clients read ALTSVC, an extension that we do not know, and close when it is wrong.
+ */
+const HASTY_ORACLE = new Set(['made-up acknowledgement', 'made-up ALTSVC']);
 /** After a client's GOAWAY node:http2 takes no new streams and may close; RFC 9113 §6.8 forbids neither that nor going on. */
 const GOAWAY = new Set(['made-up GOAWAY']);
 /** A mutation may end a stream that is cancelled next: node:http2 then tells of the cancel alone, we of both. */
@@ -36,7 +39,7 @@ const CANCELS = new Set(['mutation']);
 const LATE = new Set(['HEADERS on a past stream', 'DATA on a past stream', 'mutation']);
 
 /**
- * Compares what two servers made of one conversation. Where the RFC leaves a choice, either choice agrees: a stream
+ * Compares what two servers, or two clients, made of one conversation. Where the RFC leaves a choice, either choice agrees: a stream
  * error may be made a connection error (RFC 9113 §5.4.1), after which nothing else is known of that side; the code of
  * an error is advice (§7); and see the sets above, which count for the conversations that have such moves only.
  * @returns how they differ, or nothing

@@ -61,10 +61,14 @@ const GOAWAY = 7;
 export class Wire extends Duplex {
   private readonly outcome: Outcome;
   private rest: Buffer = Buffer.alloc(0);
+  /** Bytes before the first frame that have not come yet. */
+  private prefaceBytes: number;
 
-  constructor(outcome: Outcome) {
+  /** @param prefaceBytes what is written before the first frame: a client's preface */
+  constructor(outcome: Outcome, prefaceBytes = 0) {
     super({ allowHalfOpen: true });
     this.outcome = outcome;
+    this.prefaceBytes = prefaceBytes;
     this.on('error', () => {});
     this.on('finish', () => this.ended());
     this.on('close', () => this.ended());
@@ -74,6 +78,9 @@ export class Wire extends Duplex {
 
   override _write(chunk: Buffer, _encoding: string, done: () => void): void {
     this.rest = this.rest.length === 0 ? chunk : Buffer.concat([this.rest, chunk]);
+    const skipped = Math.min(this.prefaceBytes, this.rest.length);
+    this.prefaceBytes -= skipped;
+    this.rest = this.rest.subarray(skipped);
     while (this.rest.length >= FRAME_HEAD_BYTES) {
       const end = FRAME_HEAD_BYTES + this.rest.readUIntBE(0, 3);
       if (this.rest.length < end) break;
