@@ -53,6 +53,8 @@ export type MeshOptions = {
   readonly limits?: Readonly<Record<string, unknown>>;
   /** Classifies more of the echo service. */
   readonly overlay?: string;
+  /** The inbound sidecars' `sharedLimits` section. */
+  readonly sharedLimits?: object;
   /** The sidecars' `contract` section. Default: the echo service's. */
   readonly contract?: object;
   /** The inbound sidecars' `protection` section. */
@@ -70,6 +72,10 @@ export type MeshOptions = {
   readonly identity?: (name: string) => object;
   /** The inbound sidecars' `audit` section; its folder is `audit-0` and so on in the mesh's. */
   readonly audit?: object;
+  /** More of the inbound sidecars' configuration; files that it names can be written first. */
+  readonly inboundConfig?: (file: (name: string) => string) => Promise<object>;
+  /** Where the sidecars' logs go, at `debug`. Default: warnings to standard output. */
+  readonly logs?: { write(line: string): void };
   readonly otlpEndpoint?: string;
   /** Of traces that begin at a sidecar. Default 1. */
   readonly sampleRatio?: number;
@@ -89,6 +95,8 @@ export type TestMesh = {
   /** A client that calls the inbound sidecar over mTLS as this identity. */
   clientAs(name: string): Promise<EchoClientType>;
   credentialsOf(name: string): Promise<ChannelCredentials>;
+  /** Closes a client of another service with the mesh. */
+  closeLater(client: Client): void;
   writeIdentity(name: string): Promise<void>;
   /** Starts an inbound sidecar that has been drained again, at the same port. */
   restartInbound(index: number): Promise<void>;
@@ -130,7 +138,10 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
       bundleFile: file('bundle.pem'),
       trustDomain: TRUST_DOMAIN,
     },
-    contract: options.contract ?? { descriptorSetFile: file('echo.binpb'), overlayFiles: [ECHO_OVERLAY_FILE, file('overlay.yaml')] },
+    contract: options.contract ?? {
+      descriptorSetFile: file('echo.binpb'),
+      overlayFiles: [ECHO_OVERLAY_FILE, file('overlay.yaml')],
+    },
     telemetry: {
       listen: '127.0.0.1:0',
       sampleRatio: options.sampleRatio ?? 1,
@@ -140,34 +151,48 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
     limits: options.limits ?? {},
     log: { level: 'warn' },
   });
+  const inboundConfig = (await options.inboundConfig?.(file)) ?? {};
   const startInbound = (index: number, listen: string) =>
-    start({
-      name: 'callee',
-      ...common('callee', `callee-${index}`),
-      inbound: { listen, app: options.app ?? `unix:${file('app.sock')}` },
-      policyFile: file('policy.yaml'),
-      protection: options.protection ?? {},
-      ...(options.audit === undefined ? {} : { audit: { folder: file(`audit-${index}`), ...options.audit } }),
-    });
+    start(
+      {
+        name: 'callee',
+        ...common('callee', `callee-${index}`),
+        inbound: { listen, app: options.app ?? `unix:${file('app.sock')}` },
+        policyFile: file('policy.yaml'),
+      ...(options.sharedLimits === undefined ? {} : { sharedLimits: options.sharedLimits }),
+      ...inboundConfig,
+        protection: options.protection ?? {},
+        ...(options.audit === undefined
+          ? {}
+          : { audit: { folder: file(`audit-${index}`), ...options.audit } }),
+      },
+      options.logs,
+    );
   const inbounds: Sidecar[] = [];
   for (let index = 0; index < (options.inbounds ?? 1); index++)
     inbounds.push(await startInbound(index, '127.0.0.1:0'));
   const inbound = inbounds[0] as Sidecar;
-  const egress = await start({
-    name: 'caller',
-    ...common('caller'),
-    egress: { listen: `unix:${file('egress.sock')}` },
-    upstreams: [
-      {
-        name: 'echo',
-        identity: spiffe('callee'),
-        ...(options.upstream ?? {
-          endpoints: [...inbounds.map(({ inboundAddress }) => inboundAddress), ...(options.endpoints ?? [])],
-        }),
-      },
-    ],
-    ...(options.kubernetes === undefined ? {} : { kubernetes: options.kubernetes }),
-  });
+  const egress = await start(
+    {
+      name: 'caller',
+      ...common('caller'),
+      egress: { listen: `unix:${file('egress.sock')}` },
+      upstreams: [
+        {
+          name: 'echo',
+          identity: spiffe('callee'),
+          ...(options.upstream ?? {
+            endpoints: [
+              ...inbounds.map(({ inboundAddress }) => inboundAddress),
+              ...(options.endpoints ?? []),
+            ],
+          }),
+        },
+      ],
+      ...(options.kubernetes === undefined ? {} : { kubernetes: options.kubernetes }),
+    },
+    options.logs,
+  );
 
   const clients: Client[] = [];
   const open = (address: string, channel: ChannelCredentials, more: ClientOptions): EchoClientType => {
@@ -200,6 +225,7 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
       }),
     clientAs: async (name) => open(inbound.inboundAddress ?? '', await credentialsOf(name), TLS_OPTIONS),
     credentialsOf,
+    closeLater: (client) => clients.push(client),
     writeIdentity,
     restartInbound: async (index) => {
       inbounds[index] = await startInbound(index, inbounds[index]?.inboundAddress ?? '');
@@ -214,8 +240,12 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
   };
 }
 
-async function start(config: object): Promise<Sidecar> {
+async function start(config: object, logs: MeshOptions['logs']): Promise<Sidecar> {
   const parsed = parseConfig(stringify(config), 'test.yaml');
   if ('problems' in parsed) throw new Error(JSON.stringify(parsed.problems));
-  return startSidecar(parsed.config, clock, createLogger({ name: 'test', level: 'warn' }));
+  const logger =
+    logs === undefined
+      ? createLogger({ name: 'test', level: 'warn' })
+      : createLogger({ name: 'test', level: 'debug', destination: logs });
+  return startSidecar(parsed.config, clock, logger);
 }
