@@ -1,4 +1,4 @@
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AuditRecord } from '@gatehouse/contracts/audit';
@@ -15,7 +15,6 @@ const FIRST_AT = Date.UTC(2026, 10, 22, 9);
 
 let data: string;
 let folder: string;
-let segment: string;
 
 /** Records of the local mesh's sidecar, an hour apart. */
 const RECORDS = [
@@ -94,7 +93,6 @@ beforeAll(async () => {
     opened.log.append({ ...record, decisionId: `d-${index}`, started, ended: started });
   }
   await opened.close();
-  segment = join(folder, (await readdir(folder)).find((name) => name.startsWith('segment-')) ?? '');
 });
 afterAll(() => rm(data, { recursive: true, force: true }));
 
@@ -148,7 +146,11 @@ describe('gatehouse audit', () => {
     await runCli(data, 'audit', 'keygen', join(data, 'other.key'));
     const { exitCode, err } = await runCli(
       data,
-      ...['audit', 'verify', 'inference', '--key', join(data, 'other.key.pub')],
+      'audit',
+      'verify',
+      'inference',
+      '--key',
+      join(data, 'other.key.pub'),
     );
     expect([exitCode, err]).toEqual([
       1,

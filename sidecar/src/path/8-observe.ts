@@ -85,6 +85,11 @@ export class Observer {
     return this.#with.audit?.unavailable() ?? null;
   }
 
+  /** Whether the record of the call, which is allowed, will say how many tokens it used. */
+  recordsUsage(call: Call): boolean {
+    return this.#with.audit?.records(call) ?? false;
+  }
+
   /** Before a call that goes on is decided on again: keeps the record of the decision that it had. */
   decidedAgain(call: Call): void {
     const outcome = { status: GrpcStatus.OK, refusal: null, requestMessages: 0, responseMessages: 0 };

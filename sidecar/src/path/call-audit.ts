@@ -58,6 +58,12 @@ export class CallAudit {
       : `audit records cannot be written: ${log.unavailableBecause}`;
   }
 
+  /** Whether a call that is allowed will have a record. */
+  records(call: Call): boolean {
+    const { log, policy } = this.#parts;
+    return log !== null && isSampled(call.decisionId, auditRules(policy()).allowedSampleRatio);
+  }
+
   /** The call has ended, or is decided again: keeps its record, once. */
   record(call: Call, outcome: Outcome, decidedAgain = false): AuditRecord | null {
     const { log, policy, clock } = this.#parts;

@@ -23,7 +23,7 @@ import { laterValues } from './later-values.ts';
 import { readMessage } from './message-gate.ts';
 import { Passage, type PassageOwner } from './passage.ts';
 import { type CallFilters, protectCall } from './protect-call.ts';
-import { limitOfModel, reserve, UsageFilter } from './quota-call.ts';
+import { limitOfModel, reserve, tellsUsage, UsageFilter } from './quota-call.ts';
 import type { Refusal } from './refusal.ts';
 import { httpRefusalHead, refusalHead, refusalTrailers } from './refusal-fields.ts';
 import { type RefusalStatus, statusOf } from './refusal-status.ts';
@@ -229,6 +229,8 @@ export class Pipeline implements PassageOwner {
       request.push(new MessageCheck((framed) => this.#reauthorise(call, framed)));
     const response: MessageFilter[] = [];
     if (call.quota.readsUsage) response.push(new UsageFilter(call, call.quota));
+    else if (tellsUsage(method) && this.#parts.observer.recordsUsage(call))
+      response.push(new UsageFilter(call, null));
     if (policy !== null) {
       const protection = protectCall(call, policy, this.#parts);
       if (protection.request !== null) request.push(protection.request);
