@@ -35,7 +35,8 @@ test('however the bytes are cut, whole messages come out as they went in, and th
         let at = 0;
         for (const size of [...sizes, bytes.length]) {
           const end = Math.min(at + size, bytes.length);
-          expect(gate.push(bytes, at, end)).toBeNull();
+          const chunk = Buffer.from(bytes.subarray(at, end));
+          expect(gate.push(chunk, 0, chunk.length)).toBeNull();
           at = end;
         }
         expect(Buffer.concat(out).length + budget.usedBytes).toBe(bytes.length);

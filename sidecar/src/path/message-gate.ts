@@ -87,7 +87,8 @@ export class MessageGate {
         at += size;
         continue;
       }
-      const missing = Math.min(this.#wantedBytes - this.#heldBytes, end - at);
+      // What came first may hold the length already, and more.
+      const missing = Math.min(Math.max(0, this.#wantedBytes - this.#heldBytes), end - at);
       const refusal = this.#hold(chunk, at, at + missing) ?? this.#passHeld();
       if (refusal !== null) return refusal;
       at += missing;
@@ -110,6 +111,7 @@ export class MessageGate {
 
   #hold(chunk: Buffer, start: number, end: number): Refusal | null {
     const bytes = end - start;
+    if (bytes === 0) return null;
     if (!this.#budget.take(bytes)) return heldBytesRefusal(this.#budget.limitBytes);
     // Small pieces are put together: a Buffer for every byte would take a hundred.
     const last = this.#held.at(-1);
