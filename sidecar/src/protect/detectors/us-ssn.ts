@@ -20,6 +20,8 @@ const AREA_DIGITS = 3;
 const GROUP_DIGITS = 2;
 const SERIAL_DIGITS = 4;
 const GAP_MAX = 3;
+const LINE_FEED = 0x0a;
+const CARRIAGE_RETURN = 0x0d;
 /** Characters without a width that may stand among the digits. */
 const ZERO_WIDTH_MAX = 4;
 
@@ -90,17 +92,17 @@ class GroupReader {
     return digits;
   }
 
-  /** `-`, `.`, a space, or nothing at all; null: neither of them. */
+  /** `-`, `.`, a space, or nothing at all; null: several of them, or another line. */
   gap(): string | null {
-    const from = this.index;
-    const to = Math.min(this.#text.length, from + GAP_MAX);
-    while (this.index < to && isSeparator(this.#text.charCodeAt(this.index))) this.index++;
-    const gap = this.#text.slice(from, this.index);
-    if (/[\r\n]/.test(gap)) return null;
-    const visible = Array.from(gap, (character) => (isDash(character.charCodeAt(0)) ? '-' : character)).join(
-      '',
-    );
-    const ties = visible.replaceAll(/[^.-]/g, '');
-    return ties.length > 1 ? null : ties || (gap === '' ? '' : ' ');
+    const to = Math.min(this.#text.length, this.index + GAP_MAX);
+    let kind: string | null = '';
+    for (; this.index < to; this.index++) {
+      const code = this.#text.charCodeAt(this.index);
+      if (!isSeparator(code)) break;
+      if (isTie(code)) kind = kind === '' || kind === ' ' ? (isDash(code) ? '-' : '.') : null;
+      else if (code === LINE_FEED || code === CARRIAGE_RETURN) kind = null;
+      else if (kind === '' && !isZeroWidth(code)) kind = ' ';
+    }
+    return kind;
   }
 }
