@@ -8,7 +8,8 @@ import { startSidecar } from './sidecar.ts';
 import { StartFailure } from './start-failure.ts';
 
 /** Monotonic, and close to the wall clock: what is measured never goes back when the clock is set. */
-const clock = (): number => performance.timeOrigin + performance.now();
+const startedAtMs = performance.timeOrigin;
+const clock = (): number => startedAtMs + performance.now();
 
 function fail(lines: readonly string[]): never {
   for (const line of lines) process.stderr.write(`sidecar: ${line}\n`);

@@ -3,7 +3,7 @@ import { type Attributes, type Context, isSpanContextValid, trace } from '@opent
 import { conformRpcSpan } from './conform-rpc-span.ts';
 import { openOtlpExporter } from './otlp-exporter.ts';
 import { createSpanQueue, type SpanQueueLimits } from './span-queue.ts';
-import { isTraceSampled } from './trace-context.ts';
+import { traceSampler } from './trace-context.ts';
 
 export type TelemetryOptions = SpanQueueLimits & {
   /** `service.name` of every span. */
@@ -70,13 +70,14 @@ const DO_NOT_RECORD = 0;
 function parentBasedRatio(ratio: number): {
   shouldSample(parent: Context, traceId: string): { decision: 0 | 2 };
 } {
+  const isSampled = traceSampler(ratio);
   return {
     shouldSample: (context, traceId) => {
       const parent = trace.getSpanContext(context);
       const sampled =
         parent !== undefined && isSpanContextValid(parent)
           ? (parent.traceFlags & 1) === 1
-          : isTraceSampled(traceId, ratio);
+          : isSampled(traceId);
       return { decision: sampled ? RECORD_AND_SAMPLE : DO_NOT_RECORD };
     },
   };

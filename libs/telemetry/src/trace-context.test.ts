@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createIdSource, formatTraceparent, isTraceSampled, parseTraceparent } from './trace-context.ts';
+import { createIdSource, formatTraceparent, parseTraceparent, traceSampler } from './trace-context.ts';
 
 const TRACE_ID = '4bf92f3577b34da6a3ce929d0e0e4736';
 const SPAN_ID = '00f067aa0ba902b7';
@@ -74,20 +74,27 @@ describe('createIdSource', () => {
   });
 });
 
-describe('isTraceSampled', () => {
-  it('takes all at ratio 1 and none at 0 or at what is not a ratio', () => {
-    const traceId = createIdSource().traceId();
-    expect(isTraceSampled(traceId, 1)).toBe(true);
-    expect(isTraceSampled(traceId, 0)).toBe(false);
-    expect(isTraceSampled(traceId, Number.NaN)).toBe(false);
+describe('traceSampler', () => {
+  it('takes all at ratio 1 and none at 0, next to 0 or at what is not a ratio', () => {
+    const traceId = 'f'.repeat(32);
+    expect(traceSampler(1)(traceId)).toBe(true);
+    for (const ratio of [0, 1e-17, -1, Number.NaN]) expect(traceSampler(ratio)(traceId)).toBe(false);
   });
 
   it('takes about the share it was told, and the same traces again at a larger one', () => {
     const ids = createIdSource();
     const made = Array.from({ length: 20_000 }, () => ids.traceId());
-    const tenth = made.filter((id) => isTraceSampled(id, 0.1));
+    const tenth = made.filter(traceSampler(0.1));
     expect(tenth.length).toBeGreaterThan(1600);
     expect(tenth.length).toBeLessThan(2400);
-    expect(tenth.every((id) => isTraceSampled(id, 0.2))).toBe(true);
+    expect(tenth.every(traceSampler(0.2))).toBe(true);
+  });
+
+  it('takes those whose 52 bits of randomness are at or above the share to leave out', () => {
+    const isSampled = traceSampler(0.25);
+    const withRandomness = (digits: string): string => `${'0'.repeat(18)}${digits}0`;
+    expect(isSampled(withRandomness('c000000000000'))).toBe(true);
+    expect(isSampled(withRandomness('c000000000001'))).toBe(true);
+    expect(isSampled(withRandomness('bffffffffffff'))).toBe(false);
   });
 });

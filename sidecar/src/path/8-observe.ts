@@ -4,8 +4,8 @@ import type { SpanRecorder } from '@gatehouse/telemetry/span-recorder';
 import {
   formatTraceparent,
   type IdSource,
-  isTraceSampled,
   parseTraceparent,
+  traceSampler,
 } from '@gatehouse/telemetry/trace-context';
 import type { Call, CallTrace, Clock } from './call.ts';
 import type { CallAudit } from './call-audit.ts';
@@ -46,18 +46,20 @@ const NO_EVENTS: CallTrace['events'] = [];
 export class Observer {
   readonly #lines = new LineBudget();
   readonly #with: Observers;
+  readonly #isSampled: (traceId: string) => boolean;
 
   constructor(observers: Observers) {
     this.#with = observers;
+    this.#isSampled = traceSampler(observers.sampleRatio);
   }
 
   /** Continues the trace that the caller brings (W3C Trace Context), or begins one. */
   begin(call: Call): void {
-    const { ids, spans, sampleRatio, metrics } = this.#with;
+    const { ids, spans, metrics } = this.#with;
     metrics.started(call.method === null ? null : call.path);
     const parent = call.traceparent === null ? undefined : parseTraceparent(call.traceparent);
     const traceId = parent?.traceId ?? ids.traceId();
-    const sampled = spans.enabled && (parent?.sampled ?? isTraceSampled(traceId, sampleRatio));
+    const sampled = spans.enabled && (parent?.sampled ?? this.#isSampled(traceId));
     call.trace = {
       traceId,
       spanId: sampled || parent === undefined ? ids.spanId() : parent.spanId,

@@ -72,9 +72,12 @@ test('holds what was decided about whom, and nothing when nothing was', () => {
     identity: 'spiffe://example.org/caller',
     method: 'a.B/M',
     model: 'small-1',
-    modelVersion: undefined,
     policyVersion: 'v1@abc',
     traceId: '',
+    shadow: null,
+    ruleOwner: '',
+    ruleLabels: {},
+    asked: { outputTokensLimit: null, priority: null, token: null },
   });
   expect(empty).toMatchObject({ allowed: false, reason: '', policyVersion: '' });
 });

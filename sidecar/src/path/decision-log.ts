@@ -1,4 +1,5 @@
-import type { ShadowDecision, TokenFacts } from '../policy/index.ts';
+import { modelOf, type ShadowDecision, type TokenFacts } from '../policy/index.ts';
+import type { DecisionFacts } from './4-authorise.ts';
 import type { Call } from './call.ts';
 
 /** One decision, kept for the admin view. Holds names and ids, never content. */
@@ -27,59 +28,94 @@ export type LoggedDecision = {
 
 const NO_LABELS: Readonly<Record<string, string>> = {};
 
+/**
+ * A place in the ring, written over again and again. A record made for every call would live just long enough to be moved
+ * to the old generation; a place keeps what the call had anyway, and the record is made when somebody asks.
+ */
+class Place {
+  number = 0;
+  timeMs = 0;
+  decision: DecisionFacts | null = null;
+  identity = '';
+  path = '';
+  traceId = '';
+  requestValues: Call['requestValues'] = null;
+  token: TokenFacts | null = null;
+}
+
 /** The last decisions, in a ring. */
 export class DecisionLog {
-  readonly #ring: (LoggedDecision | undefined)[];
+  readonly #ring: readonly Place[];
   readonly #prefix: string;
   #count = 0;
 
   /** @param prefix begins every decision id, so that ids of several sidecars and of several starts differ */
   constructor(keptMax: number, prefix: string) {
-    this.#ring = Array.from({ length: keptMax });
+    this.#ring = Array.from({ length: keptMax }, () => new Place());
     this.#prefix = prefix;
   }
 
   /** Keeps the decision about a call. @returns its id */
   add(call: Call, timeMs: number): string {
-    const decisionId = `${this.#prefix}-${this.#count.toString(36)}`;
-    const { decision } = call;
-    this.#ring[this.#count % this.#ring.length] = {
-      decisionId,
-      timeMs,
-      allowed: decision?.allowed ?? false,
-      ruleId: decision?.ruleId ?? '',
-      reason: decision?.reason ?? '',
-      identity: call.identity,
-      method: call.path.slice(1),
-      model: call.model ?? '',
-      policyVersion: decision?.policyVersion ?? '',
-      traceId: call.trace?.traceId ?? '',
-      shadow: decision?.shadow ?? null,
-      ruleOwner: decision?.owner ?? '',
-      ruleLabels: decision?.labels ?? NO_LABELS,
-      asked: {
-        outputTokensLimit: call.requestValues?.outputTokensLimit ?? null,
-        priority: call.requestValues?.priority ?? null,
-        token: call.token,
-      },
-    };
+    const place = this.#ring[this.#count % this.#ring.length] as Place;
+    place.number = this.#count;
+    place.timeMs = timeMs;
+    place.decision = call.decision;
+    place.identity = call.identity;
+    place.path = call.path;
+    place.traceId = call.trace?.traceId ?? '';
+    place.requestValues = call.requestValues;
+    place.token = call.token;
     this.#count += 1;
-    return decisionId;
+    return this.#idOf(place.number);
   }
 
   /** Undefined: there was none of this id, or it has left the ring. */
   find(decisionId: string): LoggedDecision | undefined {
-    return this.#ring.find((decision) => decision?.decisionId === decisionId);
+    const place = this.#newestFirst().find(({ number }) => this.#idOf(number) === decisionId);
+    return place && this.#record(place);
   }
 
-  /** Newest first. */
   newest(limit: number, refusedOnly: boolean): LoggedDecision[] {
-    const found: LoggedDecision[] = [];
+    return this.#newestFirst()
+      .filter(({ decision }) => !(refusedOnly && decision?.allowed === true))
+      .slice(0, limit)
+      .map((place) => this.#record(place));
+  }
+
+  #newestFirst(): Place[] {
     const kept = Math.min(this.#count, this.#ring.length);
-    for (let back = 1; back <= kept && found.length < limit; back++) {
-      const decision = this.#ring[(this.#count - back) % this.#ring.length];
-      if (decision && !(refusedOnly && decision.allowed)) found.push(decision);
-    }
-    return found;
+    return Array.from(
+      { length: kept },
+      (_, back) => this.#ring[(this.#count - 1 - back) % this.#ring.length] as Place,
+    );
+  }
+
+  #idOf(number: number): string {
+    return `${this.#prefix}-${number.toString(36)}`;
+  }
+
+  #record(place: Place): LoggedDecision {
+    const { number, timeMs, decision, identity, path, traceId, requestValues, token } = place;
+    return {
+      decisionId: this.#idOf(number),
+      timeMs,
+      allowed: decision?.allowed ?? false,
+      ruleId: decision?.ruleId ?? '',
+      reason: decision?.reason ?? '',
+      identity,
+      method: path.slice(1),
+      model: modelOf(requestValues) ?? '',
+      policyVersion: decision?.policyVersion ?? '',
+      traceId,
+      shadow: decision?.shadow ?? null,
+      ruleOwner: decision?.owner ?? '',
+      ruleLabels: decision?.labels ?? NO_LABELS,
+      asked: {
+        outputTokensLimit: requestValues?.outputTokensLimit ?? null,
+        priority: requestValues?.priority ?? null,
+        token,
+      },
+    };
   }
 }
