@@ -11,6 +11,10 @@ export const listenAddress = z.string().refine(isLocalAddress, {
   error: `expected unix:/absolute/path of at most ${socketPathBytesMax} bytes, or a loopback address such as 127.0.0.1:9000`,
 });
 
+const metricsAddress = z.string().refine((address) => isLocalAddress(address) || isNetworkAddress(address), {
+  error: 'expected unix:/absolute/path, or an address such as 0.0.0.0:9465',
+});
+
 /** The part of the configuration that every service has. A service extends it with `.extend({…})`. */
 export const commonConfig = z.strictObject({
   /** The service's name in logs and traces. */
@@ -22,6 +26,8 @@ export const commonConfig = z.strictObject({
     .strictObject({
       /** An OTLP gRPC receiver, such as http://127.0.0.1:4317. Absent: spans are not exported. */
       otlpEndpoint: z.url({ protocol: /^https?$/ }).optional(),
+      /** Where Prometheus reads `/metrics`: a Unix socket, or host:port. Absent: metrics are not kept. */
+      metricsListen: metricsAddress.optional(),
       /** The part of traces begun here that is recorded; a caller's own choice wins. 0 to 1. */
       sampleRatio: z.number().min(0).max(1).default(1),
     })
@@ -45,6 +51,11 @@ export function parseServiceConfig<Config extends CommonConfig>(
   const read = readDocument(schema, yamlText, fileName);
   if ('problems' in read) throw new StartFailure(read.problems.map(formatProblem).join('\n'));
   return deepFreeze(read.value);
+}
+
+function isNetworkAddress(address: string): boolean {
+  const match = /^(?:\[([0-9a-f:]+)\]|([0-9.]+)):(\d{1,5})$/.exec(address);
+  return match !== null && isIP(match[1] ?? match[2] ?? '') > 0 && Number(match[3]) <= 65_535;
 }
 
 function isLocalAddress(address: string): boolean {

@@ -5,7 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { ListenError } from '@gatehouse/sockets';
-import { createLogger, type Logger, startTelemetry } from '@gatehouse/telemetry';
+import { createLogger, type Logger, startMetrics, startTelemetry } from '@gatehouse/telemetry';
 import type { z } from 'zod';
 import { type CommonConfig, parseServiceConfig } from './config.ts';
 import type { Service } from './edge.ts';
@@ -62,6 +62,7 @@ async function run<Config extends CommonConfig>({ schema, load }: ProgramOptions
     ...config.telemetry,
     onExportFailure: (error) => log.warn({ cause: error.message }, 'spans cannot be exported'),
   });
+  const kept = await startMetrics({ serviceName: config.name, listen: config.telemetry.metricsListen });
   const { startService } = await import('./server.ts');
   const { start } = await load();
   const parts = await start(config, { log, now: Date.now });
@@ -81,7 +82,7 @@ async function run<Config extends CommonConfig>({ schema, load }: ProgramOptions
     stopAsked = true;
     void closed
       .then(() => parts.close())
-      .then(() => telemetry.shutdown())
+      .then(() => Promise.all([telemetry.shutdown(), kept.shutdown()]))
       .then(
         () => process.exit(0),
         (error: unknown) => {
@@ -92,7 +93,7 @@ async function run<Config extends CommonConfig>({ schema, load }: ProgramOptions
   };
   process.on('SIGTERM', onSignal);
   process.on('SIGINT', onSignal);
-  log.info({ address: server.address }, 'serving');
+  log.info({ address: server.address, metricsAddress: kept.address }, 'serving');
 }
 
 async function readConfigFile(): Promise<[yamlText: string, fileName: string]> {

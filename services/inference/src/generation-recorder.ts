@@ -7,10 +7,21 @@ import type { GenerationEvent, ModelInfo } from './engine/engine.ts';
 
 const tracer = trace.getTracer('gatehouse-inference');
 const meter = metrics.getMeter('gatehouse-inference');
+/** The buckets, in seconds, that the GenAI conventions advise. */
+const buckets = (explicitBucketBoundaries: number[]) => ({ unit: 's', advice: { explicitBucketBoundaries } });
 const instruments = {
-  timeToFirstToken: meter.createHistogram(METRICS.genAiTimeToFirstToken, { unit: 's' }),
-  timePerOutputToken: meter.createHistogram(METRICS.genAiTimePerOutputToken, { unit: 's' }),
-  duration: meter.createHistogram(METRICS.genAiRequestDuration, { unit: 's' }),
+  timeToFirstToken: meter.createHistogram(
+    METRICS.genAiTimeToFirstToken,
+    buckets([0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10]),
+  ),
+  timePerOutputToken: meter.createHistogram(
+    METRICS.genAiTimePerOutputToken,
+    buckets([0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5]),
+  ),
+  duration: meter.createHistogram(
+    METRICS.genAiRequestDuration,
+    buckets([0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92]),
+  ),
 };
 
 /** Statuses that say that something failed; with any other the caller was refused or went away. */
