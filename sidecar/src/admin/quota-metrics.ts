@@ -20,7 +20,11 @@ export function registerQuotas(registry: Registry, quotas: Quotas | null): void 
     'Calls whose answer ended because the limit was used up.',
     ({ endedMidway }) => endedMidway,
   );
-  counted('gatehouse_quota_tokens_total', 'Tokens used, of calls that have ended.', (view) => view.tokensUsed);
+  counted(
+    'gatehouse_quota_tokens_total',
+    'Tokens used, of calls that have ended.',
+    (view) => view.tokensUsed,
+  );
   counted(
     'gatehouse_quota_counted_locally_total',
     'Calls of a shared limit that this sidecar counted by itself, because the store could not be asked.',

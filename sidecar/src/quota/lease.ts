@@ -14,6 +14,7 @@ export class Lease implements QuotaLease {
   readonly #states: LimitStates;
   readonly #first: QuotaHold;
   readonly #second: QuotaHold | null;
+  readonly #outputReserved: number;
   #inputTokens = 0;
   #outputTokens = 0;
   /** Tokens that have been delivered. */
@@ -23,11 +24,14 @@ export class Lease implements QuotaLease {
     readonly subject: QuotaSubject;
     readonly limits: readonly CompiledLimit[];
     readonly states: LimitStates;
+    /** Of what was asked for at admission. */
+    readonly outputReserved: number;
     readonly holds: readonly [QuotaHold, QuotaHold | null];
   }) {
     this.#subject = facts.subject;
     this.#limits = facts.limits;
     this.#states = facts.states;
+    this.#outputReserved = facts.outputReserved;
     [this.#first, this.#second] = facts.holds;
   }
 
@@ -40,8 +44,7 @@ export class Lease implements QuotaLease {
   }
 
   settle(inputTokens: number | undefined, outputTokens: number | undefined): QuotaShortage | null {
-    const { tokens } = this.#subject;
-    if (tokens === null) return null;
+    if (this.#subject.tokens === null) return null;
     const isFirstInput = this.#inputTokens === 0 && inputTokens !== undefined && inputTokens > 0;
     if (inputTokens !== undefined) this.#inputTokens = larger(this.#inputTokens, inputTokens);
     if (outputTokens !== undefined) this.#outputTokens = larger(this.#outputTokens, outputTokens);
@@ -53,8 +56,7 @@ export class Lease implements QuotaLease {
     }
     this.#used = used;
     // The input was counted: what its bound was too high by goes back at once.
-    if (isFirstInput && tokens.outputLimit !== null)
-      this.#reserveAtMost(Math.max(used, this.#inputTokens + tokens.outputLimit));
+    if (isFirstInput) this.#reserveAtMost(Math.max(used, this.#inputTokens + this.#outputReserved));
     return null;
   }
 

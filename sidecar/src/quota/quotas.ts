@@ -45,6 +45,8 @@ type Demand = {
   readonly wanted: number | null;
   /** What the call can use at most; null: that is not known. */
   readonly bound: number | null;
+  /** Of what is wanted. */
+  readonly outputReserved: number;
 };
 
 /** Admits calls by the limits that concern them. */
@@ -105,19 +107,20 @@ export class Quotas {
   #demandOf(subject: QuotaSubject, limits: readonly CompiledLimit[]): Demand {
     const { tokens } = subject;
     if (tokens === null || !limits.some(({ countsTokens }) => countsTokens))
-      return { subject, limits, wanted: null, bound: null };
+      return { subject, limits, wanted: null, bound: null, outputReserved: 0 };
     const { inputBound, outputLimit } = tokens;
     const isSaid = outputLimit !== null && outputLimit >= 0;
     const output = isSaid ? Math.min(outputLimit, TOKENS_MAX) : this.#options.outputTokensDefault;
     const wanted = inputBound + output;
-    return { subject, limits, wanted, bound: isSaid ? wanted : null };
+    return { subject, limits, wanted, bound: isSaid ? wanted : null, outputReserved: output };
   }
 
-  #admitHere({ subject, limits, wanted }: Demand): QuotaLease | QuotaShortage {
+  #admitHere(demand: Demand): QuotaLease | QuotaShortage {
+    const { subject, limits, wanted } = demand;
     const hold = this.#memory.admit(limits, subject, wanted);
     if ('kind' in hold) return this.#refused(limits, hold);
     this.#countAdmitted(limits, wanted !== null && hold.reserved < wanted);
-    return new Lease({ subject, limits, states: this.#states, holds: [hold, null] });
+    return new Lease({ ...demand, states: this.#states, holds: [hold, null] });
   }
 
   async #admitShared(demand: Demand): Promise<QuotaLease | QuotaShortage> {
@@ -135,8 +138,7 @@ export class Quotas {
     if (wanted !== null) here?.reserveAtMost(there.reserved);
     this.#countAdmitted(limits, wanted !== null && there.reserved < wanted);
     return new Lease({
-      subject,
-      limits,
+      ...demand,
       states: this.#states,
       holds: here === null ? [there, null] : [here, there],
     });

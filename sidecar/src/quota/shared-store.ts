@@ -127,7 +127,8 @@ export class SharedStore {
         if (this.problem === null) void this.#reportEnd(hold);
         continue;
       }
-      if (nowMs + leaseMs / REPORTS_PER_LEASE >= hold.renewedAtMs + leaseMs) hold.lose(DOWN_RETRY_MS);
+      // Two ticks before the end: one for this clock, one for a tick that comes late.
+      if (nowMs + (2 * leaseMs) / REPORTS_PER_LEASE >= hold.renewedAtMs + leaseMs) hold.lose(DOWN_RETRY_MS);
       const isDue = hold.hasUnreported || nowMs > hold.renewedAtMs + leaseMs * RENEWED_AFTER;
       if (isDue && this.problem === null) void hold.report();
     }
@@ -208,7 +209,7 @@ export class SharedHold implements QuotaHold {
 
   /** The store hears of it with the next report. */
   reserveAtMost(tokens: number): void {
-    this.#bound = tokens;
+    if (this.#bound !== null) this.#bound = Math.min(this.#bound, tokens);
     this.reserved = Math.max(this.#used, Math.min(this.reserved, tokens));
   }
 
