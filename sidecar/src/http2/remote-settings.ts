@@ -18,6 +18,8 @@ export class RemoteSettings {
   maxConcurrentStreams: number = CONCURRENT_STREAMS_ASSUMED;
   initialWindowBytes: number = WINDOW_BYTES_INITIAL;
   frameBytesMax: number = FRAME_PAYLOAD_BYTES;
+  /** Advice, which senders may ignore (RFC 9113 §6.5.2). */
+  headerListBytesMax: number = Number.POSITIVE_INFINITY;
   /** A SETTINGS frame has come. */
   received = false;
 
@@ -53,6 +55,9 @@ export class RemoteSettings {
         if (value < FRAME_PAYLOAD_BYTES || value > FRAME_PAYLOAD_BYTES_LARGEST)
           return ErrorCode.PROTOCOL_ERROR;
         this.frameBytesMax = value;
+        return ErrorCode.NO_ERROR;
+      case SettingId.MAX_HEADER_LIST_SIZE:
+        this.headerListBytesMax = value;
         return ErrorCode.NO_ERROR;
       // Neither changes anything here; each is 0 or 1 (RFC 8441 §3, RFC 9218 §2.1).
       case SettingId.ENABLE_CONNECT_PROTOCOL:

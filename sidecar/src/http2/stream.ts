@@ -98,6 +98,17 @@ export class Stream {
   }
 
   /**
+   * Whether the peer says that it takes a header list as large as this (its SETTINGS_MAX_HEADER_LIST_SIZE). Sending does
+   * not ask: it is the owner that knows what can be left out, and what to say instead.
+   */
+  fits(fields: readonly Field[]): boolean {
+    let left = this.connection.remote.headerListBytesMax;
+    if (left === Number.POSITIVE_INFINITY) return true;
+    for (let i = 0; i < fields.length; i++) left -= (fields[i] as Field).size;
+    return left >= 0;
+  }
+
+  /**
    * Sends the request's or response's head; with `endStream` there is no body (a trailers-only response).
    * @throws Error when a head was sent already, or when streams send their heads out of the order they were opened in
    */

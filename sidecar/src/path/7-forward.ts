@@ -198,7 +198,7 @@ export class Forwarding implements StreamHandler {
         this.#retry('unavailable', 'UNAVAILABLE');
       else this.#finish(fields, true);
     } else {
-      const passed = this.#filter?.fields(fields) ?? fields;
+      const passed = this.#passable(this.#filter?.fields(fields) ?? fields);
       if (isRefusal(passed)) {
         this.#refuse(passed);
         return;
@@ -336,6 +336,10 @@ export class Forwarding implements StreamHandler {
       nowMs: this.#sentAtMs,
       readsResponse: this.#filter !== null,
     });
+    if (!stream.fits(head)) {
+      this.#refuse({ kind: 'metadata-too-large', side: 'request' });
+      return;
+    }
     stream.sendHeaders(head, this.#requestEnded && last < 0);
     for (let i = 0; i <= last && !this.#over; i++) {
       const chunk = chunks[i] as Buffer;
@@ -428,7 +432,7 @@ export class Forwarding implements StreamHandler {
 
   /** Passes on the response's last header block, and before it what a filter has held back. */
   #finish(trailers: readonly Field[], trailersOnly: boolean): void {
-    const fields = this.#endGate() ?? this.#filter?.fields(trailers) ?? trailers;
+    const fields = this.#endGate() ?? this.#passable(this.#filter?.fields(trailers) ?? trailers);
     if (isRefusal(fields)) {
       this.#refuse(fields);
       return;
@@ -444,6 +448,10 @@ export class Forwarding implements StreamHandler {
     this.#owner.onAnswered(status, () =>
       trailersOnly ? this.#caller.sendHeaders(fields, true) : this.#caller.sendTrailers(fields),
     );
+  }
+
+  #passable(fields: readonly Field[] | Refusal): readonly Field[] | Refusal {
+    return isRefusal(fields) || this.#caller.fits(fields) ? fields : RESPONSE_TOO_LARGE;
   }
 
   #endGate(): Refusal | null {
@@ -464,6 +472,7 @@ export class Forwarding implements StreamHandler {
   }
 }
 
+const RESPONSE_TOO_LARGE: Refusal = { kind: 'metadata-too-large', side: 'response' };
 const ENDED_INSIDE_MESSAGE: Refusal = { kind: 'upstream-malformed', cause: 'it ended inside a message' };
 
 /** A gRPC response has :status 200 and a gRPC content type; anything else is mapped (gRPC, "HTTP to gRPC status"). */

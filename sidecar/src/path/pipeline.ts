@@ -25,7 +25,7 @@ import { Passage, type PassageOwner } from './passage.ts';
 import { type CallFilters, protectCall } from './protect-call.ts';
 import { limitOfModel, reserve, tellsUsage, UsageFilter } from './quota-call.ts';
 import type { Refusal } from './refusal.ts';
-import { httpRefusalHead, refusalHead, refusalTrailers } from './refusal-fields.ts';
+import { httpRefusalHead, refusalHead, refusalTrailers, withoutDetails } from './refusal-fields.ts';
 import { type RefusalStatus, statusOf } from './refusal-status.ts';
 import { RequestBuffer } from './request-buffer.ts';
 import type { ResponseBacklog } from './response-backlog.ts';
@@ -400,8 +400,11 @@ function outcomeOf(passage: Passage, ending: Ending): Outcome {
 
 function sendRefusal({ call, stream, forwarding }: Passage, status: RefusalStatus): void {
   const metadata = errorMetadata(call);
-  if (forwarding?.headSent === true) stream.sendTrailers(refusalTrailers(status, metadata));
-  else stream.sendHeaders(refusalHead(status, metadata), true);
+  const hasHead = forwarding?.headSent === true;
+  const full = hasHead ? refusalTrailers(status, metadata) : refusalHead(status, metadata);
+  const fields = stream.fits(full) ? full : withoutDetails(full);
+  if (hasHead) stream.sendTrailers(fields);
+  else stream.sendHeaders(fields, true);
 }
 
 /** ErrorInfo.metadata of a refusal: what to look for in the policy, the trace and the decision list. */

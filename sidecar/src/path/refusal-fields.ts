@@ -28,6 +28,11 @@ export function refusalTrailers(status: RefusalStatus, metadata: Record<string, 
   return fields;
 }
 
+/** For callers that take only few fields: the status and its sentence. */
+export function withoutDetails(fields: readonly Field[]): Field[] {
+  return fields.filter(({ name }) => name !== STATUS_DETAILS_KEY);
+}
+
 /** A response to something that is not gRPC (gRPC over HTTP/2, "content-type": 415). */
 export function httpRefusalHead(httpStatus: number): Field[] {
   return [field(':status', String(httpStatus))];

@@ -52,6 +52,12 @@ export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
           ],
         },
       };
+    case 'metadata-too-large':
+      return plain(
+        GrpcStatus.RESOURCE_EXHAUSTED,
+        'METADATA_TOO_LARGE',
+        `The ${refusal.side}'s metadata is larger than ${refusal.side === 'request' ? 'the called side' : 'the caller'} says it takes.`,
+      );
     case 'first-message-late':
       return plain(
         GrpcStatus.DEADLINE_EXCEEDED,

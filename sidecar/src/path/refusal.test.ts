@@ -72,6 +72,11 @@ const EXAMPLES: {
     'RESOURCE_EXHAUSTED',
     'MESSAGE_TOO_LARGE',
   ],
+  'metadata-too-large': [
+    { kind: 'metadata-too-large', side: 'request' },
+    'RESOURCE_EXHAUSTED',
+    'METADATA_TOO_LARGE',
+  ],
   'first-message-late': [
     { kind: 'first-message-late', limitMs: 10 },
     'DEADLINE_EXCEEDED',

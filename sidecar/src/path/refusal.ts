@@ -18,6 +18,7 @@ export type Refusal =
       readonly bytes: number;
       readonly limitBytes: number;
     }
+  | { readonly kind: 'metadata-too-large'; readonly side: 'request' | 'response' }
   | { readonly kind: 'first-message-late'; readonly limitMs: number }
   | {
       readonly kind: 'overloaded';
