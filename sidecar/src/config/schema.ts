@@ -140,7 +140,7 @@ const adaptive = z
     /** Calls of one method in flight below which none is turned away: what the app computes at once, or less. */
     callsMin: bounded(1, 10_000, 8),
     /** How long a call may wait at the app for its first response message, beyond what it takes when little is going on. */
-    waitMsMax: bounded(1, 60_000, 100),
+    waitMsMax: bounded(1, 60_000, 500),
     /** The part of the adaptive limit that calls of low priority may fill. */
     lowSharePercent: bounded(1, 100, 50),
     /** The part that calls of low and normal priority may fill together; the rest is kept for high priority. */
