@@ -12,7 +12,9 @@ import { ErrorInfo } from '@gatehouse/contracts/rpc-error-details';
 import { Status } from '@gatehouse/contracts/rpc-status';
 import { type ClientOptions, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { stringify } from 'yaml';
+import { parse, stringify } from 'yaml';
+import { BUILT_IN_DETECTORS } from '../src/policy/protection-checks.ts';
+import { builtInDetectors } from '../src/protect/index.ts';
 import { CALL_KINDS, run } from './support/calls.ts';
 import { type ModelApp, startModelApp } from './support/model-app.ts';
 import { spiffe, startTestMesh, type TestMesh, TLS_OPTIONS, TRUST_DOMAIN } from './support/test-mesh.ts';
@@ -303,6 +305,20 @@ describe('a policy whose protections can not be kept', () => {
   ])('is refused at start: %s', async (_, protection, expected) => {
     const policy = policyOf([{ id: 'p', ...protection }], ['echo.call']);
     await expect(startTestMesh({ policy })).rejects.toThrow(expected);
+  });
+
+  test('is refused at start: a pattern that needs more than linear time', async () => {
+    const policy = stringify({
+      ...(parse(policyOf([], ['echo.call'])) as object),
+      detectors: [{ name: 'AHEAD', pattern: '(?=a)b' }],
+    });
+    await expect(startTestMesh({ policy })).rejects.toThrow(
+      /policy\.yaml:\d+:\d+: detectors\[0\]\.pattern: .*expected a regular expression in RE2’s syntax/,
+    );
+  });
+
+  test('names built-in detectors as they are called', () => {
+    expect([...BUILT_IN_DETECTORS].toSorted()).toEqual(builtInDetectors.toSorted());
   });
 
   test('a key file that can not be used is refused with its name and the expected form, never its content', async () => {

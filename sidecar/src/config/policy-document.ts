@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { Contract } from '@gatehouse/contracts';
 import { formatProblem } from '@gatehouse/documents';
 import { compilePolicy, type Policy } from '../policy/index.ts';
+import { detectorProblem } from '../protect/index.ts';
 import { readSigners, SIGNATURE_SUFFIX, type SignedFile, signatureProblem } from './policy-signature.ts';
 
 export type DocumentOptions = {
@@ -39,6 +40,7 @@ export async function loadDocument(file: string, options: DocumentOptions): Prom
     contract,
     fileName: file,
     readFile: (name) => readFileSync(name, 'utf8'),
+    detectorProblem,
     ...(protectionKeys && { protectionKeys }),
   });
   const result =

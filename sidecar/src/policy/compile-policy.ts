@@ -13,6 +13,7 @@ import { ModelMatcher } from './model-matcher.ts';
 import { placedEntries, type SectionEntry } from './placed-entries.ts';
 import { Policy } from './policy.ts';
 import type { PolicyInput } from './policy-schema.ts';
+import type { DetectorCheck } from './protection-checks.ts';
 import { compileProtection } from './protections.ts';
 import { pathsOf } from './schema-parts.ts';
 import { toDocument } from './to-document.ts';
@@ -25,6 +26,8 @@ export interface CompileOptions {
   readonly readFile?: (file: string) => string;
   /** Names of the keys that protections may use. Default: not checked. */
   readonly protectionKeys?: ReadonlySet<string>;
+  /** Says why a detector of the document can't be used. Default: not checked. */
+  readonly detectorProblem?: DetectorCheck;
 }
 
 /** `files`: the document and all that was read or looked for on its way. */
@@ -37,12 +40,12 @@ export type CompiledPolicy =
  * of all its files are given at once. Rules with models leave out those of their methods whose request names no model.
  */
 export function compilePolicy(text: string, options: CompileOptions): CompiledPolicy {
-  const { contract, fileName, readFile, protectionKeys } = options;
+  const { contract, fileName, readFile, protectionKeys, detectorProblem } = options;
   const read = readSources(text, { contract, fileName, readFile });
   const { files } = read;
   const problems = [
     ...read.sources.flatMap((source) => source.problems),
-    ...checkDocument(read, { contract, protectionKeys }),
+    ...checkDocument(read, { contract, protectionKeys, detectorProblem }),
   ];
   if (problems.length > 0 || read.main === null) {
     const order = new Map(files.map(({ file }, index) => [file, index]));
@@ -111,6 +114,7 @@ function compileRule(
       models === null ? paths : paths.filter((path) => contract.methods.get(path)?.requestFields?.readsModel),
     ),
     models,
+    modelNames: rule.models ?? [],
     token:
       token === undefined
         ? null

@@ -6,7 +6,7 @@ import type { DocumentSource, ReadSources } from './document-source.ts';
 import { parseIdentityPattern } from './identity-pattern.ts';
 import { checkLimits } from './limit-checks.ts';
 import { type Placed, ProblemList, placedEntries, placeText, type SectionName } from './placed-entries.ts';
-import { checkProtections } from './protection-checks.ts';
+import { checkProtections, type DetectorCheck } from './protection-checks.ts';
 import { checkReach } from './rule-reach.ts';
 import { listOf, suggestion } from './schema-parts.ts';
 
@@ -15,6 +15,7 @@ export interface CheckOptions {
   readonly contract: Contract;
   /** Names of the keys that protections may use; undefined: not known here. */
   readonly protectionKeys: ReadonlySet<string> | undefined;
+  readonly detectorProblem: DetectorCheck | undefined;
 }
 
 /** Names by which entries are told apart, which all files of a document share. */
@@ -51,7 +52,12 @@ export function checkDocument(read: ReadSources, options: CheckOptions): readonl
   checkConditions({ rules, issuers, contract, compiler: new ConditionCompiler() }, problems);
   checkLimits({ limits, issuers, contract }, problems);
   checkProtections(
-    { protections, detectors: placedEntries(sources, 'detectors'), keys: options.protectionKeys },
+    {
+      protections,
+      detectors: placedEntries(sources, 'detectors'),
+      keys: options.protectionKeys,
+      detectorProblem: options.detectorProblem,
+    },
     problems,
   );
   checkReach(rules, contract, problems);

@@ -12,6 +12,14 @@ export const BUILT_IN_DETECTORS: ReadonlySet<string> = new Set([
   'US_SSN',
 ]);
 
+/** Says why a detector of the document can't be used; null: it can. */
+export type DetectorCheck = (detector: {
+  readonly name: string;
+  readonly pattern?: string | undefined;
+  readonly words?: readonly string[] | undefined;
+  readonly charactersMax?: number | undefined;
+}) => string | null;
+
 /** Names of protections that nothing answers to. */
 export function checkProtections(
   of: {
@@ -19,13 +27,24 @@ export function checkProtections(
     readonly detectors: readonly Placed<SectionEntry<'detectors'>>[];
     /** Undefined: not known here. */
     readonly keys: ReadonlySet<string> | undefined;
+    readonly detectorProblem: DetectorCheck | undefined;
   },
   problems: ProblemList,
 ): void {
   for (const detector of of.detectors) {
-    const { name } = detector.entry;
+    const { name, pattern, dictionary, charactersMax } = detector.entry;
     if (BUILT_IN_DETECTORS.has(name))
       problems.add(detector, ['name'], 'expected a name that no built-in detector has', name);
+    if (!detector.fits || BUILT_IN_DETECTORS.has(name)) continue;
+    const problem = of.detectorProblem?.({ name, pattern, words: dictionary?.words, charactersMax }) ?? null;
+    const form = pattern === undefined ? 'words to look for' : 'a regular expression in RE2’s syntax';
+    if (problem !== null)
+      problems.add(
+        detector,
+        [pattern === undefined ? 'dictionary' : 'pattern'],
+        `expected ${form}: ${problem}`,
+        pattern,
+      );
   }
   const known = new Set([...BUILT_IN_DETECTORS, ...of.detectors.map(({ entry }) => entry.name)]);
   for (const protection of of.protections) {

@@ -1,3 +1,4 @@
+export { detectorProblem } from './detector-problem.ts';
 export {
   builtInDetectors,
   type CustomDetectorSpec,
