@@ -13,6 +13,7 @@ import {
 import { createSpanRecorder } from '@gatehouse/telemetry/span-recorder';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { modelsDir } from '../src/models-dir.ts';
+import { runNpmCaller, runPythonCaller } from './packages/install-packages.ts';
 import { ROOT, runCli } from './run-cli.ts';
 
 const MODEL = 'smollm2-135m-instruct';
@@ -71,6 +72,29 @@ describe('a running mesh', () => {
     const options = { root: ROOT, dataDir, modelsDir: '', otlpEndpoint: '', env: {}, clock: Date.now };
     await expect(startLocalMesh(options)).rejects.toThrow(`a mesh runs already (process ${process.pid})`);
   });
+});
+
+describe('a project that only installed', () => {
+  const asDeveloper = (): string[] => {
+    const { certificateFile, keyFile } = mesh.state.identities.developer;
+    return [mesh.state.services.inference.inbound, certificateFile, keyFile, mesh.state.bundleFile];
+  };
+
+  it('the npm package streams through the mesh, and is told why a call failed', async () => {
+    const said = JSON.parse(await runNpmCaller(dataDir, asDeveloper())) as Record<string, unknown>;
+    expect(said).toMatchObject({
+      tokens: 5,
+      failure: {
+        codeName: 'NOT_FOUND',
+        reason: expect.stringMatching(/^[A-Z_]+$/),
+        message: expect.stringContaining('no model of that name'),
+      },
+    });
+  }, 300_000);
+
+  it('the Python wheel streams through the mesh', async () => {
+    expect((await runPythonCaller(dataDir, asDeveloper())).trim()).toBe('5');
+  }, 300_000);
 });
 
 describe('gatehouse call', () => {

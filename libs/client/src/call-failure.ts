@@ -1,4 +1,8 @@
-import { decodeStatusDetails, STATUS_DETAILS_KEY, type StatusDetails } from '@gatehouse/contracts/status-details';
+import {
+  decodeStatusDetails,
+  STATUS_DETAILS_KEY,
+  type StatusDetails,
+} from '@gatehouse/contracts/status-details';
 import { type Metadata, status } from '@grpc/grpc-js';
 
 /** What grpc-js rejects calls with. */

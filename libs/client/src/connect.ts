@@ -23,7 +23,11 @@ type OverTheNetwork = {
   /** The SPIFFE ID that the server has to show. */
   readonly serverIdentity: string;
   /** PEM files; they are followed, and new connections use what is in them. */
-  readonly identity: { readonly certificateFile: string; readonly keyFile: string; readonly bundleFile: string };
+  readonly identity: {
+    readonly certificateFile: string;
+    readonly keyFile: string;
+    readonly bundleFile: string;
+  };
 };
 
 export type ConnectOptions = (ThroughSidecar | OverTheNetwork) & {
@@ -59,7 +63,9 @@ export function connect(options: ConnectOptions): Connection {
   return {
     stub: (stubClass, upstream) => {
       if ('sidecar' in options && upstream === undefined)
-        throw new TypeError('upstream: expected the name that the sidecar knows the service by, such as inference');
+        throw new TypeError(
+          'upstream: expected the name that the sidecar knows the service by, such as inference',
+        );
       const stub = new stubClass('sidecar' in options ? options.sidecar : options.address, channel, {
         // grpc-js sends `localhost` over Unix sockets; to an address on the network Node takes no IP as server name.
         ...(upstream === undefined ? {} : { 'grpc.default_authority': upstream }),
@@ -100,6 +106,9 @@ function identityProblem(peer: PeerCertificate, expected: string): Error | undef
 const withDeadline: Interceptor = (options, nextCall) => {
   const deadlineMs = defaultDeadlineMs(options.method_definition.path);
   const deadline =
-    options.deadline ?? (deadlineMs === undefined ? undefined : new Date(performance.timeOrigin + performance.now() + deadlineMs));
+    options.deadline ??
+    (deadlineMs === undefined
+      ? undefined
+      : new Date(performance.timeOrigin + performance.now() + deadlineMs));
   return new InterceptingCall(nextCall(deadline === undefined ? options : { ...options, deadline }));
 };

@@ -1,2 +1,2 @@
 export { CallFailure, toCallFailure } from './call-failure.ts';
-export { connect, type ConnectOptions, type Connection, type StubClass } from './connect.ts';
+export { type Connection, type ConnectOptions, connect, type StubClass } from './connect.ts';

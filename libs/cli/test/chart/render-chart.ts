@@ -13,6 +13,7 @@ export const MATRIX: readonly { readonly name: string; readonly files: readonly 
   { name: 'high availability', files: [MINIMAL, join(CHART, 'values-ha.yaml')] },
   { name: 'cert-manager', files: [CERT_MANAGER] },
   { name: 'remote models', files: [REMOTE_MODELS] },
+  { name: 'workload API', files: [join(VALUES, 'workload-api.yaml')] },
   { name: 'policy elsewhere', files: [join(VALUES, 'policy-elsewhere.yaml')] },
 ];
 
@@ -24,6 +25,8 @@ export const ELSEWHERE: readonly string[] = [
   ]),
   'ConfigMap trust-bundle',
   'ConfigMap mesh-policy',
+  // Kubernetes puts it into every namespace.
+  'ConfigMap kube-root-ca.crt',
 ];
 
 export const tools = await chartTools();
