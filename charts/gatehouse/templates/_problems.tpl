@@ -9,6 +9,9 @@
 {{- if eq (int .Values.sidecar.ports.mtls) (int .Values.sidecar.ports.telemetry) }}
 sidecar.ports.telemetry is {{ .Values.sidecar.ports.telemetry }}, as sidecar.ports.mtls: give them different ports.
 {{- end }}
+{{- if has (int .Values.telemetry.servicePort) (list (int .Values.sidecar.ports.mtls) (int .Values.sidecar.ports.telemetry)) }}
+telemetry.servicePort is {{ .Values.telemetry.servicePort }}, as a port of the sidecar: give it a port of its own.
+{{- end }}
 {{- if and .Values.policy.existingConfigMap (or .Values.policy.rules .Values.policy.jwtIssuers .Values.policy.trustDomains) }}
 policy.existingConfigMap is {{ .Values.policy.existingConfigMap }}, so policy.rules, policy.jwtIssuers and policy.trustDomains would not be used: leave them out, or the ConfigMap.
 {{- end }}
@@ -35,12 +38,12 @@ images.tag is missing: set it to the images' tag, or set each of {{ join ", " $w
 trustDomain is missing: set it to the SPIFFE trust domain of the mesh, such as example.org.
 {{- end }}
 {{- if not .Values.identity.source }}
-identity.source is missing: set it to secret (Secrets of your own) or cert-manager.
+identity.source is missing: set it to secret (Secrets of your own), cert-manager or workload-api.
 {{- else if eq .Values.identity.source "cert-manager" }}
 {{- if not .Values.identity.certManager.issuerRef.name }}
 identity.source is cert-manager and identity.certManager.issuerRef.name is missing: set it to an issuer that signs SPIFFE URI names.
 {{- end }}
-{{- else }}
+{{- else if eq .Values.identity.source "secret" }}
 {{- range $name := include "gatehouse.enabled" . | fromJsonArray }}
 {{- if not (index $.Values.identity.secrets $name) }}
 identity.source is secret and identity.secrets.{{ $name }} is missing: set it to the Secret with tls.crt, tls.key and ca.crt of {{ include "gatehouse.spiffeId" (dict "context" $ "values" $.Values "serviceAccount" (include "gatehouse.objectName" (dict "context" $ "component" $name))) }}.

@@ -20,23 +20,35 @@
 {{- $upstreams = append $upstreams (include "gatehouse.upstream" (dict "context" $.context "component" $name) | fromJson) -}}
 {{- end -}}
 {{- $_ := set $sidecar "upstreams" $upstreams -}}
+{{- $_ := set $sidecar "kubernetesApi" (eq $values.orchestration.discovery "kubernetes") -}}
 {{- end -}}
 {{- toJson $sidecar -}}
 {{- end -}}
 
-{{/* Where orchestration finds inference or embeddings: what the values say, else this release's Service. */}}
+{{/* Where orchestration finds inference or embeddings: what the values say, else this release's pods, in the way of orchestration.discovery. */}}
 {{- define "gatehouse.upstream" -}}
 {{- $given := index .context.Values.orchestration.upstreams .component -}}
 {{- $object := include "gatehouse.objectName" . -}}
 {{- $own := printf "%s.%s.svc:%d" $object .context.Release.Namespace (int .context.Values.sidecar.ports.mtls) -}}
 {{- $identity := include "gatehouse.spiffeId" (dict "context" .context "values" .context.Values "serviceAccount" $object) -}}
-{{- dict "name" .component "identity" ($given.identity | default $identity) "endpoints" ($given.endpoints | default (list $own)) | toJson -}}
+{{- $upstream := dict "name" .component "identity" ($given.identity | default $identity) -}}
+{{- $port := int .context.Values.sidecar.ports.mtls -}}
+{{- $discovery := .context.Values.orchestration.discovery -}}
+{{- if or $given.endpoints (eq $discovery "service") -}}
+{{- $_ := set $upstream "endpoints" ($given.endpoints | default (list $own)) -}}
+{{- else if eq $discovery "dns" -}}
+{{- $_ := set $upstream "dns" (printf "%s-pods.%s.svc:%d" $object .context.Release.Namespace $port) -}}
+{{- else -}}
+{{- $_ := set $upstream "service" (printf "%s/%s" .context.Release.Namespace $object) -}}
+{{- $_ := set $upstream "port" $port -}}
+{{- end -}}
+{{- toJson $upstream -}}
 {{- end -}}
 
 {{/* The service's own configuration. */}}
 {{- define "gatehouse.serviceConfig" -}}
 {{- $values := index .context.Values .component -}}
-{{- $telemetry := dict "sampleRatio" 0 -}}
+{{- $telemetry := dict "sampleRatio" 0 "metricsListen" (printf "%s:%d" .context.Values.sidecar.listenAddress (int .context.Values.telemetry.servicePort)) -}}
 {{- with .context.Values.telemetry.otlpEndpoint }}{{ $_ := set $telemetry "otlpEndpoint" . }}{{ end -}}
 {{- $config := dict "name" .component "listen" "unix:/run/gatehouse/app.sock" "drainMsMax" $values.drainMsMax "telemetry" $telemetry "log" (dict "level" $values.logLevel) -}}
 {{- if eq .component "orchestration" -}}
@@ -60,7 +72,7 @@
 {{- $object := include "gatehouse.objectName" . -}}
 {{- $models := include "gatehouse.readsModelFiles" . -}}
 serviceAccountName: {{ $object }}
-# Neither the service nor the sidecar speaks to the API server.
+# The service does not speak to the API server; a sidecar that does has a token of its own.
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with .context.Values.images.pullSecrets }}
@@ -106,6 +118,8 @@ containers:
     image: {{ include "gatehouse.image" (dict "values" .context.Values "image" $values.image) }}
     imagePullPolicy: {{ .context.Values.images.pullPolicy }}
     args: [--config, /etc/gatehouse/service/service.yaml]
+    ports:
+      - { name: service-stats, containerPort: {{ .context.Values.telemetry.servicePort }} }
     # It listens on a socket alone, so the sidecar answers for it: /readyz asks the service for its health. No liveness probe: a
     # service that cannot go on ends by itself, and a restart would not bring back an upstream that it waits for.
     startupProbe:

@@ -10,7 +10,8 @@ The sidecar for any pod. All templates here take
     dnsNames        for its certificate, with identity.source cert-manager; default: none
     inbound         { app: address of the app }, or left out: nobody calls this workload
     egress          true when the app calls others, at unix:/run/gatehouse/egress.sock
-    upstreams       [{ name, identity, endpoints }] for egress
+    upstreams       [{ name, identity, and one of endpoints, dns, service with port }] for egress
+    kubernetesApi   true when an upstream has service: the pod's ServiceAccount may list and watch EndpointSlices there
     policyConfigMap with the key policy.yaml; default: the one of this chart's values
     contract        { configMap, descriptorSetFile, overlayFiles }, keys of a ConfigMap: the contract of an app that is not Gatehouse's
 */}}
@@ -88,7 +89,14 @@ volumeMounts:
   - { name: gatehouse-sockets, mountPath: /run/gatehouse }
   - { name: gatehouse-admin, mountPath: /run/gatehouse-admin }
   - { name: gatehouse-config, mountPath: /etc/gatehouse/config, readOnly: true }
+  {{- if eq .values.identity.source "workload-api" }}
+  - { name: gatehouse-workload-api, mountPath: /run/gatehouse-workload-api, readOnly: true }
+  {{- else }}
   - { name: gatehouse-identity, mountPath: /etc/gatehouse/identity, readOnly: true }
+  {{- end }}
+  {{- if .sidecar.kubernetesApi }}
+  - { name: gatehouse-kubernetes-api, mountPath: /etc/gatehouse/kubernetes-api, readOnly: true }
+  {{- end }}
   {{- if .sidecar.inbound }}
   - { name: gatehouse-policy, mountPath: /etc/gatehouse/policy, readOnly: true }
   {{- end }}
@@ -108,6 +116,22 @@ volumeMounts:
   emptyDir: { medium: Memory, sizeLimit: 1Mi }
 - name: gatehouse-config
   configMap: { name: {{ $object }}-sidecar }
+{{- if .sidecar.kubernetesApi }}
+# For the sidecar alone, which watches EndpointSlices; the app has no token.
+- name: gatehouse-kubernetes-api
+  projected:
+    defaultMode: 288 # 0440
+    sources:
+      - serviceAccountToken: { path: token, expirationSeconds: 3600 }
+      - configMap:
+          name: kube-root-ca.crt
+          items:
+            - { key: ca.crt, path: ca.crt }
+{{- end }}
+{{- if eq .values.identity.source "workload-api" }}
+- name: gatehouse-workload-api
+  {{- toYaml .values.identity.workloadApi.volume | nindent 2 }}
+{{- else }}
 - name: gatehouse-identity
   projected:
     defaultMode: 288 # 0440
@@ -128,6 +152,7 @@ volumeMounts:
             - { key: {{ .key | quote }}, path: ca.crt }
       {{- end }}
       {{- end }}
+{{- end }}
 {{- if .sidecar.inbound }}
 - name: gatehouse-policy
   configMap: { name: {{ .sidecar.policyConfigMap | default (include "gatehouse.policyName" .) }} }
@@ -153,6 +178,10 @@ volumeMounts:
 {{- $telemetry := dict "listen" (printf "%s:%d" $values.listenAddress (int $values.ports.telemetry)) "sampleRatio" .values.telemetry.sampleRatio -}}
 {{- with .values.telemetry.otlpEndpoint }}{{ $_ := set $telemetry "otlpEndpoint" . }}{{ end -}}
 {{- $identity := dict "certificateFile" "/etc/gatehouse/identity/tls.crt" "keyFile" "/etc/gatehouse/identity/tls.key" "bundleFile" "/etc/gatehouse/identity/ca.crt" "trustDomain" .values.trustDomain -}}
+{{- if eq .values.identity.source "workload-api" -}}
+{{- $spiffeId := include "gatehouse.spiffeId" (dict "context" .context "values" .values "serviceAccount" (.sidecar.serviceAccount | default .sidecar.objectName | default .sidecar.name)) -}}
+{{- $identity = dict "workloadApi" (printf "unix:/run/gatehouse-workload-api/%s" .values.identity.workloadApi.socket) "spiffeId" $spiffeId "trustDomain" .values.trustDomain -}}
+{{- end -}}
 {{- $config := dict "name" .sidecar.name "identity" $identity "telemetry" $telemetry -}}
 {{- $_ := set $config "admin" (dict "listen" "unix:/run/gatehouse-admin/admin.sock") -}}
 {{- $_ := set $config "limits" $values.limits -}}
@@ -165,6 +194,9 @@ volumeMounts:
 {{- if .sidecar.egress -}}
 {{- $_ := set $config "egress" (dict "listen" "unix:/run/gatehouse/egress.sock") -}}
 {{- $_ := set $config "upstreams" (.sidecar.upstreams | default list) -}}
+{{- if .sidecar.kubernetesApi -}}
+{{- $_ := set $config "kubernetes" (dict "caFile" "/etc/gatehouse/kubernetes-api/ca.crt" "tokenFile" "/etc/gatehouse/kubernetes-api/token") -}}
+{{- end -}}
 {{- end -}}
 {{- with .sidecar.contract -}}
 {{- $contract := dict -}}

@@ -95,8 +95,9 @@ async function until(condition: () => Promise<boolean>): Promise<void> {
 
 describe.skipIf('missing' in tools)('a pod that the chart renders', () => {
   test('starts its sidecar first, gets ready, drains before the app ends, and ends whole', async () => {
-    const [mtls, telemetry] = [await freePort(), await freePort()];
+    const [mtls, telemetry, servicePort] = [await freePort(), await freePort(), await freePort()];
     const manifests = await render([MINIMAL], {
+      telemetry: { servicePort },
       sidecar: {
         listenAddress: '127.0.0.1',
         ports: { mtls, telemetry },
@@ -116,6 +117,8 @@ describe.skipIf('missing' in tools)('a pod that the chart renders', () => {
     expect(await probe(telemetry, '/readyz')).toBe(503);
     const app = start([...main('services/orchestration/src/main.ts'), ...argsOf(appSpec)]);
     await until(async () => (await probe(telemetry, '/readyz')) === 200);
+
+    expect(await probe(servicePort, '/metrics')).toBe(200);
 
     // Hooks of both containers run at once; each container's SIGTERM comes after its own, the sidecar's after the app's end.
     const begunMs = performance.now();

@@ -26,6 +26,7 @@ import {
   template,
   textOf,
   tools,
+  WORKLOAD_API,
 } from './chart/render-chart.ts';
 
 let folder: string;
@@ -106,7 +107,11 @@ describe.skipIf('missing' in tools)('the chart', () => {
       ask(orchestration, generate, 'another', 'deny'),
       ask('spiffe://example.org/ns/models/sa/mesh-gatehouse-inference', embed, 'all-minilm-l6-v2', 'deny'),
     ];
-    const ran = runExpectations(stringify(expectations), { policy: compiled.policy, fileName: 'asked', nowMs: 0 });
+    const ran = runExpectations(stringify(expectations), {
+      policy: compiled.policy,
+      fileName: 'asked',
+      nowMs: 0,
+    });
     expect(ran).toMatchObject({ results: expectations.map(() => ({ passed: true })) });
   });
 
@@ -124,6 +129,36 @@ describe.skipIf('missing' in tools)('the chart', () => {
         { id: 'staff-may-orchestrate' },
       ],
     });
+  });
+
+  test('gives a sidecar that watches EndpointSlices a token of its own, the right to do that, and nothing to the app', async () => {
+    const manifests = await render([WORKLOAD_API]);
+    const name = 'mesh-gatehouse-orchestration';
+    expect(find(manifests, 'Role', `${name}-endpoints`)).toMatchObject({
+      rules: [{ apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] }],
+    });
+    const pod = podOf(manifests, 'Deployment', name);
+    const holders = [...(pod.initContainers ?? []), ...pod.containers]
+      .filter(({ volumeMounts = [] }) =>
+        volumeMounts.some((each) => each.name === 'gatehouse-kubernetes-api'),
+      )
+      .map((container) => container.name);
+    expect(holders).toEqual(['gatehouse-sidecar']);
+    const { config } = parseConfig(textOf(manifests, `${name}-sidecar`, 'sidecar.yaml'), '') as {
+      config: object;
+    };
+    expect(config).toMatchObject({
+      identity: {
+        workloadApi: 'unix:/run/gatehouse-workload-api/spire-agent.sock',
+        spiffeId: `spiffe://example.org/ns/models/sa/${name}`,
+      },
+      upstreams: [{ service: 'models/mesh-gatehouse-inference', port: 8443 }, { name: 'embeddings' }],
+      kubernetes: { tokenFile: '/etc/gatehouse/kubernetes-api/token' },
+    });
+    const others = await render([MINIMAL]);
+    expect(others.some(({ kind }) => kind === 'Role')).toBe(false);
+    const text = textOf(others, 'mesh-gatehouse-orchestration-sidecar', 'sidecar.yaml');
+    expect(text).toContain('dns: mesh-gatehouse-inference-pods.models.svc:8443');
   });
 
   test('is held against checks that can fail', async () => {
@@ -211,7 +246,10 @@ describe.skipIf('missing' in tools)('the chart', () => {
         from: [{ namespaceSelector: labels('apps') }],
       },
       {
-        ports: [{ protocol: 'TCP', port: 'gatehouse-stats' }],
+        ports: [
+          { protocol: 'TCP', port: 'gatehouse-stats' },
+          { protocol: 'TCP', port: 'service-stats' },
+        ],
         from: [{ namespaceSelector: labels('observability') }],
       },
     ]);

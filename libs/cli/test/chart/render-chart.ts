@@ -5,6 +5,7 @@ import { CHART, chartTools, type HelmRun, type Manifest, manifestsOf, type Pod, 
 const VALUES = join(CHART, 'tests/values');
 export const MINIMAL = join(VALUES, 'minimal.yaml');
 export const CERT_MANAGER = join(VALUES, 'cert-manager.yaml');
+export const WORKLOAD_API = join(VALUES, 'workload-api.yaml');
 export const REMOTE_MODELS = join(VALUES, 'remote-models.yaml');
 
 /** Values that the chart has to render. */
@@ -13,7 +14,7 @@ export const MATRIX: readonly { readonly name: string; readonly files: readonly 
   { name: 'high availability', files: [MINIMAL, join(CHART, 'values-ha.yaml')] },
   { name: 'cert-manager', files: [CERT_MANAGER] },
   { name: 'remote models', files: [REMOTE_MODELS] },
-  { name: 'workload API', files: [join(VALUES, 'workload-api.yaml')] },
+  { name: 'workload API', files: [WORKLOAD_API] },
   { name: 'policy elsewhere', files: [join(VALUES, 'policy-elsewhere.yaml')] },
 ];
 
