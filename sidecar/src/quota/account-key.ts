@@ -23,17 +23,17 @@ export function accountKey(limit: CompiledLimit, subject: QuotaSubject): string 
   if (first === undefined) return '';
   // The one case that is worth a way of its own: nothing is put together.
   if (per.length === 1 && first.kind === 'identity') return subject.identity;
-  const values: (string | null)[] = [];
+  let key = '';
   for (const part of per) {
-    if (part.kind === 'identity') values.push(subject.identity);
-    else if (part.kind === 'model') values.push(modelName(subject.model));
-    else {
-      const value = claimValue(subject.claims, part.name);
-      if (value === undefined) return new UnusableClaim(part.name);
-      values.push(value);
-    }
+    let value: string | null | undefined;
+    if (part.kind === 'identity') value = subject.identity;
+    else if (part.kind === 'model') value = modelName(subject.model);
+    else value = claimValue(subject.claims, part.name);
+    if (value === undefined) return new UnusableClaim(part.kind === 'claim' ? part.name : '');
+    // With its length before it, so that no value can pass for two.
+    key += value === null ? '-;' : `${value.length}:${value};`;
   }
-  return JSON.stringify(values);
+  return key;
 }
 
 /** For people: whose account it is. */

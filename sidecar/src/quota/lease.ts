@@ -7,44 +7,47 @@ import type { QuotaLease, QuotaSubject } from './subject.ts';
 /** More tokens than that are an app's mistake, and beyond what stores count exactly. */
 const TOKENS_MAX = 1e15;
 
+/** What a call asks for. */
+export type Demand = {
+  readonly subject: QuotaSubject;
+  /** Those that concern its model as well. */
+  readonly limits: readonly CompiledLimit[];
+  /** Tokens; null: nothing counts them. */
+  readonly wanted: number | null;
+  /** What the call can use at most; null: that is not known. */
+  readonly bound: number | null;
+  /** Of what is wanted. */
+  readonly outputReserved: number;
+};
+
 /** A call's room in all of its limits, whatever stores they are kept in. */
 export class Lease implements QuotaLease {
-  readonly #subject: QuotaSubject;
-  readonly #limits: readonly CompiledLimit[];
+  readonly #demand: Demand;
   readonly #states: LimitStates;
   readonly #first: QuotaHold;
   readonly #second: QuotaHold | null;
-  readonly #outputReserved: number;
   #inputTokens = 0;
   #outputTokens = 0;
   /** Tokens that have been delivered. */
   #used = 0;
 
-  constructor(facts: {
-    readonly subject: QuotaSubject;
-    readonly limits: readonly CompiledLimit[];
-    readonly states: LimitStates;
-    /** Of what was asked for at admission. */
-    readonly outputReserved: number;
-    readonly holds: readonly [QuotaHold, QuotaHold | null];
-  }) {
-    this.#subject = facts.subject;
-    this.#limits = facts.limits;
-    this.#states = facts.states;
-    this.#outputReserved = facts.outputReserved;
-    [this.#first, this.#second] = facts.holds;
+  constructor(demand: Demand, states: LimitStates, first: QuotaHold, second: QuotaHold | null) {
+    this.#demand = demand;
+    this.#states = states;
+    this.#first = first;
+    this.#second = second;
   }
 
   get touched(): readonly string[] {
-    return this.#limits.map(({ id }) => id);
+    return this.#demand.limits.map(({ id }) => id);
   }
 
   get readsUsage(): boolean {
-    return this.#subject.tokens?.isMetered === true && this.#limits.some(({ countsTokens }) => countsTokens);
+    return this.#demand.wanted !== null && this.#demand.subject.tokens?.isMetered === true;
   }
 
   settle(inputTokens: number | undefined, outputTokens: number | undefined): QuotaShortage | null {
-    if (this.#subject.tokens === null) return null;
+    if (this.#demand.wanted === null) return null;
     const isFirstInput = this.#inputTokens === 0 && inputTokens !== undefined && inputTokens > 0;
     if (inputTokens !== undefined) this.#inputTokens = larger(this.#inputTokens, inputTokens);
     if (outputTokens !== undefined) this.#outputTokens = larger(this.#outputTokens, outputTokens);
@@ -56,13 +59,13 @@ export class Lease implements QuotaLease {
     }
     this.#used = used;
     // The input was counted: what its bound was too high by goes back at once.
-    if (isFirstInput) this.#reserveAtMost(Math.max(used, this.#inputTokens + this.#outputReserved));
+    if (isFirstInput) this.#reserveAtMost(Math.max(used, this.#inputTokens + this.#demand.outputReserved));
     return null;
   }
 
   release(answered: boolean): void {
-    const { tokens } = this.#subject;
-    if (tokens !== null && !tokens.isMetered && answered) {
+    const { limits, wanted, subject } = this.#demand;
+    if (wanted !== null && subject.tokens?.isMetered === false && answered) {
       this.#used = this.#first.reserved;
       this.#first.use(this.#used);
       this.#second?.use(this.#used);
@@ -70,7 +73,7 @@ export class Lease implements QuotaLease {
     this.#first.release();
     this.#second?.release();
     if (this.#used === 0) return;
-    for (const limit of this.#limits) if (limit.countsTokens) this.#states.of(limit).tokensUsed += this.#used;
+    for (const limit of limits) if (limit.countsTokens) this.#states.of(limit).tokensUsed += this.#used;
   }
 
   #reserveAtMost(tokens: number): void {
@@ -79,7 +82,7 @@ export class Lease implements QuotaLease {
   }
 
   #stateOf(shortage: QuotaShortage) {
-    const limit = 'limitId' in shortage && this.#limits.find(({ id }) => id === shortage.limitId);
+    const limit = 'limitId' in shortage && this.#demand.limits.find(({ id }) => id === shortage.limitId);
     return limit ? this.#states.of(limit) : null;
   }
 }

@@ -33,7 +33,8 @@ export class MemoryStore {
     const nowMs = this.#clock();
     const accounts: Account[] = [];
     let granted = wanted;
-    for (const limit of limits) {
+    for (let i = 0; i < limits.length; i++) {
+      const limit = limits[i] as CompiledLimit;
       const account = this.#accountOf(limit, subject, nowMs);
       if ('kind' in account) return account;
       const lack = account.lackFor(limit, nowMs);
@@ -48,7 +49,7 @@ export class MemoryStore {
       }
       granted = Math.min(granted, left);
     }
-    return new MemoryHold({ limits, accounts, subject, granted, clock: this.#clock, nowMs });
+    return new MemoryHold({ limits, accounts, subject, clock: this.#clock }, granted ?? 0, nowMs);
   }
 
   #accountOf(limit: CompiledLimit, subject: QuotaSubject, nowMs: number): Account | QuotaShortage {
@@ -69,9 +70,7 @@ type HoldFacts = {
   /** In the order of the limits. */
   readonly accounts: readonly Account[];
   readonly subject: QuotaSubject;
-  readonly granted: number | null;
   readonly clock: () => number;
-  readonly nowMs: number;
 };
 
 /** A call's room in accounts of this process. */
@@ -80,10 +79,10 @@ export class MemoryHold implements QuotaHold {
   readonly #facts: HoldFacts;
   #used = 0;
 
-  constructor(facts: HoldFacts) {
+  constructor(facts: HoldFacts, reserved: number, nowMs: number) {
     this.#facts = facts;
-    this.reserved = facts.granted ?? 0;
-    const { limits, accounts, nowMs } = facts;
+    this.reserved = reserved;
+    const { limits, accounts } = facts;
     for (let i = 0; i < limits.length; i++) {
       const limit = limits[i] as CompiledLimit;
       const account = accounts[i] as Account;
@@ -113,8 +112,9 @@ export class MemoryHold implements QuotaHold {
   }
 
   release(): void {
-    this.#changeReserved(this.#used);
-    for (const account of this.#facts.accounts) account.calls -= 1;
+    if (this.reserved > this.#used) this.#changeReserved(this.#used);
+    const { accounts } = this.#facts;
+    for (let i = 0; i < accounts.length; i++) (accounts[i] as Account).calls -= 1;
   }
 
   undo(): void {

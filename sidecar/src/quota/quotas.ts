@@ -1,5 +1,5 @@
 import type { CompiledLimit } from '../policy/index.ts';
-import { Lease } from './lease.ts';
+import { type Demand, Lease } from './lease.ts';
 import { LimitStates } from './limit-states.ts';
 import { MemoryStore } from './memory-store.ts';
 import { StoreDown } from './redis-connection.ts';
@@ -38,17 +38,6 @@ type Options = {
   readonly shared: SharedStore | null;
 };
 
-type Demand = {
-  readonly subject: QuotaSubject;
-  readonly limits: readonly CompiledLimit[];
-  /** Tokens; null: the method is not counted in them. */
-  readonly wanted: number | null;
-  /** What the call can use at most; null: that is not known. */
-  readonly bound: number | null;
-  /** Of what is wanted. */
-  readonly outputReserved: number;
-};
-
 /** Admits calls by the limits that concern them. */
 export class Quotas {
   readonly #states: LimitStates;
@@ -66,7 +55,7 @@ export class Quotas {
     const limits = concerning(subject);
     if (limits.length === 0) return UNLIMITED;
     const demand = this.#demandOf(subject, limits);
-    return limits.some(isShared) ? this.#admitShared(demand) : this.#admitHere(demand);
+    return hasShared(limits) ? this.#admitShared(demand) : this.#admitHere(demand);
   }
 
   /** Whether there is a store for limits that are shared. */
@@ -106,7 +95,7 @@ export class Quotas {
 
   #demandOf(subject: QuotaSubject, limits: readonly CompiledLimit[]): Demand {
     const { tokens } = subject;
-    if (tokens === null || !limits.some(({ countsTokens }) => countsTokens))
+    if (tokens === null || !countTokens(limits))
       return { subject, limits, wanted: null, bound: null, outputReserved: 0 };
     const { inputBound, outputLimit } = tokens;
     const isSaid = outputLimit !== null && outputLimit >= 0;
@@ -120,7 +109,7 @@ export class Quotas {
     const hold = this.#memory.admit(limits, subject, wanted);
     if ('kind' in hold) return this.#refused(limits, hold);
     this.#countAdmitted(limits, wanted !== null && hold.reserved < wanted);
-    return new Lease({ ...demand, states: this.#states, holds: [hold, null] });
+    return new Lease(demand, this.#states, hold, null);
   }
 
   async #admitShared(demand: Demand): Promise<QuotaLease | QuotaShortage> {
@@ -137,11 +126,9 @@ export class Quotas {
     }
     if (wanted !== null) here?.reserveAtMost(there.reserved);
     this.#countAdmitted(limits, wanted !== null && there.reserved < wanted);
-    return new Lease({
-      ...demand,
-      states: this.#states,
-      holds: here === null ? [there, null] : [here, there],
-    });
+    return here === null
+      ? new Lease(demand, this.#states, there, null)
+      : new Lease(demand, this.#states, here, there);
   }
 
   /** Null: the store did not answer. */
@@ -195,6 +182,17 @@ function concerning({ limits, model }: QuotaSubject): readonly CompiledLimit[] {
     if (!(limits[i] as CompiledLimit).match.hasModel(model))
       return limits.filter(({ match }) => match.hasModel(model));
   return limits;
+}
+
+// Loops instead of closures: these run for every call.
+function hasShared(limits: readonly CompiledLimit[]): boolean {
+  for (let i = 0; i < limits.length; i++) if ((limits[i] as CompiledLimit).store === 'shared') return true;
+  return false;
+}
+
+function countTokens(limits: readonly CompiledLimit[]): boolean {
+  for (let i = 0; i < limits.length; i++) if ((limits[i] as CompiledLimit).countsTokens) return true;
+  return false;
 }
 
 function isShared(limit: CompiledLimit): boolean {

@@ -103,8 +103,11 @@ local function book(of, tokens)
   end
 end
 
-local function keep(of)
-  for _, key in ipairs({ of.a, of.l, of.r }) do redis.call('PEXPIRE', key, of.ttl) end
+local function keep(of, renewed)
+  redis.call('PEXPIRE', of.a, of.ttl)
+  if not renewed then return end
+  redis.call('PEXPIRE', of.l, of.ttl)
+  if of.countsTokens then redis.call('PEXPIRE', of.r, of.ttl) end
 end
 `;
 
@@ -146,7 +149,7 @@ for _, of in ipairs(accounts) do
     redis.call('HINCRBY', of.a, 'reserved', granted)
     redis.call('HSET', of.r, lease, granted, lease .. '/used', 0)
   end
-  keep(of)
+  keep(of, true)
 end
 return { 1, granted }
 `);
@@ -188,7 +191,7 @@ for _, of in ipairs(accounts) do
     else redis.call('HDEL', of.r, lease, lease .. '/used') end
   end
   if leaseMs > 0 then redis.call('ZADD', of.l, now + leaseMs, lease) else redis.call('ZREM', of.l, lease) end
-  keep(of)
+  keep(of, leaseMs > 0)
 end
 return { used + own, short, name, wait }
 `);
