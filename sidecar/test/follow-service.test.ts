@@ -65,7 +65,7 @@ describe('followService', () => {
     ]);
   });
 
-  it('has a change of readiness within a tenth of a second', async () => {
+  it('has a change of readiness within a second', async () => {
     await following();
     const beganAtMs = performance.now();
     api.put('embeddings', 'embeddings-a', { endpoints: [pod(1, { ready: false }), pod(2)], ports: PORTS });
