@@ -15,14 +15,19 @@ export {
   type StoredEntry,
   verifyChain,
 } from './audit/index.ts';
+export { answerExplain } from './admin/explain.ts';
 export { loadContractFiles } from './config/load-contract-files.ts';
 export { parseConfig } from './config/parse.ts';
 export { type SidecarConfig, sidecarConfigJsonSchema } from './config/schema.ts';
+export { loadDocument } from './config/policy-document.ts';
+export { SIGNATURE_SUFFIX, signPolicy } from './config/policy-signature.ts';
 export {
   compilePolicy,
+  diffPolicies,
   type ExpectationResult,
   explainPolicy,
   type Policy,
+  type PolicyDifference,
   policyJsonSchema,
   runExpectations,
 } from './policy/index.ts';

@@ -2,7 +2,7 @@ import type { ReplayDifference, ReplayReport } from '@gatehouse/sidecar';
 import { findAuditFolder } from './audit-folder.ts';
 import type { CommandContext } from './command-context.ts';
 import { EXIT } from './command-error.ts';
-import { loadPolicy } from './policy-test-command.ts';
+import { loadPolicy } from './load-policy.ts';
 import { showTable } from './table.ts';
 
 export type PolicyReplayOptions = {

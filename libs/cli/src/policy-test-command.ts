@@ -1,8 +1,10 @@
 import { formatProblem } from '@gatehouse/documents';
-import type { ExpectationResult, Policy } from '@gatehouse/sidecar';
+import type { ExpectationResult } from '@gatehouse/sidecar';
 import { type CommandContext, runningMesh } from './command-context.ts';
 import { CommandError, EXIT } from './command-error.ts';
+import { loadPolicy } from './load-policy.ts';
 import { readInputFile } from './read-input-file.ts';
+import { showTable } from './table.ts';
 
 export type PolicyTestOptions = {
   /** The policy document. Default: the one that the running mesh enforces. */
@@ -19,25 +21,12 @@ export async function policyTestCommand(
   const { runExpectations } = await import('@gatehouse/sidecar');
   const policyFile = options.policy ?? (await runningMesh(context)).policyFile;
   const policy = await loadPolicy(policyFile);
-  const ran = runExpectations(await readInputFile(file), { policy, fileName: file });
+  const ran = runExpectations(await readInputFile(file), { policy, fileName: file, nowMs: context.clock() });
   if ('problems' in ran) throw new CommandError(ran.problems.map(formatProblem).join('\n'));
   const failed = ran.results.filter(({ passed }) => !passed);
   if (options.json) context.out.line(JSON.stringify(ran.results.map(toJson)));
   else showResults(context, ran.results, { file, policyFile });
   return failed.length === 0 ? EXIT.ok : EXIT.no;
-}
-
-/** @throws CommandError with every problem of the document */
-export async function loadPolicy(policyFile: string): Promise<Policy> {
-  const { compilePolicy, loadContractFiles } = await import('@gatehouse/sidecar');
-  const loaded = await loadContractFiles({ overlayFiles: [] });
-  if ('problems' in loaded) throw new CommandError(loaded.problems.join('\n'));
-  const compiled = compilePolicy(await readInputFile(policyFile), {
-    contract: loaded.contract,
-    fileName: policyFile,
-  });
-  if ('problems' in compiled) throw new CommandError(compiled.problems.map(formatProblem).join('\n'));
-  return compiled.policy;
 }
 
 function toJson(result: ExpectationResult): object {
@@ -51,23 +40,35 @@ function toJson(result: ExpectationResult): object {
 }
 
 function showResults(
-  context: CommandContext,
+  { out }: CommandContext,
   results: readonly ExpectationResult[],
   files: { readonly file: string; readonly policyFile: string },
 ): void {
-  const { out } = context;
   const { colors } = out;
-  for (const { from, to, model, expected, expectedRule, decision, passed, line } of results) {
-    const call = `${from} → ${to}${model === null ? '' : ` with model ${model}`}`;
-    const rule = expectedRule === null ? '' : ` by rule ${expectedRule}`;
-    out.line(`${passed ? colors.green('✓') : colors.red('✗')} ${expected}${rule}: ${call}`);
-    if (passed) continue;
+  showTable(
+    out,
+    ['', 'line', 'caller', 'method', 'model', 'decision', 'by rule', 'reason'],
+    results.map(({ from, to, model, decision, passed, line }) => [
+      passed ? '✓' : '✗',
+      String(line),
+      from.slice(from.indexOf('/', 'spiffe://'.length) + 1),
+      to.slice(to.lastIndexOf('.', to.indexOf('/')) + 1),
+      model ?? '–',
+      decision.allowed ? 'allow' : 'deny',
+      decision.ruleId ?? '–',
+      decision.allowed ? '–' : decision.reason,
+    ]),
+  );
+  const failed = results.filter(({ passed }) => !passed);
+  for (const { expected, expectedRule, expectedReason, decision, line } of failed) {
+    const wanted = `${expected}${expectedRule === null ? '' : ` by rule ${expectedRule}`}${expectedReason === null ? '' : ` (${expectedReason})`}`;
     const got = decision.allowed ? 'allowed' : `refused (${decision.reason})`;
     const by = decision.ruleId === null ? 'by no rule' : `by rule ${decision.ruleId}`;
-    out.line(colors.red(`    ${files.file}:${line}: got ${got} ${by}, expected ${expected}${rule}`));
+    out.line(colors.red(`${files.file}:${line}: got ${got} ${by}, expected ${wanted}`));
   }
-  const failed = results.filter(({ passed }) => !passed).length;
   out.line(
-    colors.dim(`${results.length - failed} of ${results.length} expectations hold for ${files.policyFile}`),
+    colors.dim(
+      `${results.length - failed.length} of ${results.length} expectations hold for ${files.policyFile}`,
+    ),
   );
 }

@@ -6,6 +6,8 @@ import type { CommandContext } from './command-context.ts';
 import { CommandError, EXIT } from './command-error.ts';
 import { type ExplainOptions, explainCommand } from './explain-command.ts';
 import { loadMethodCatalog } from './method-catalog.ts';
+import { policyDiffCommand } from './policy-diff-command.ts';
+import { type PolicySignOptions, policySignCommand } from './policy-sign-command.ts';
 import { type PolicyTestOptions, policyTestCommand } from './policy-test-command.ts';
 import { sidecarCheckCommand } from './sidecar-check-command.ts';
 import { type DrainOptions, sidecarDrainCommand } from './sidecar-drain-command.ts';
@@ -104,24 +106,8 @@ function addCheckingCommands(
   done: (exitCode: number) => void,
 ): void {
   const policy = program.command('policy').description('ask the policy');
-  policy
-    .command('explain')
-    .description('say what the policy in force decides about a call, rule by rule')
-    .requiredOption('--from <identity>', 'a SPIFFE ID, or a name of the local mesh such as intern')
-    .requiredOption('--to <service/method>', 'as in InferenceService/Generate')
-    .option('--model <name>', 'the model that the call names')
-    .option('--policy <file>', 'ask this document (default: the policy that the running mesh enforces)')
-    .option('--json', 'as a JSON object')
-    .action(async (options: ExplainOptions) => done(await explainCommand(context, options)));
-  policy
-    .command('test')
-    .description('compare what a policy decides with what a file expects')
-    .argument('<file>', 'YAML: a list of {from, to, model?, token?, expect: allow or deny, rule?}')
-    .option('--policy <file>', 'the policy document (default: the one that the running mesh enforces)')
-    .option('--json', 'as a JSON list')
-    .action(async (file: string, options: PolicyTestOptions) =>
-      done(await policyTestCommand(context, file, options)),
-    );
+  addExplain(policy, context, done);
+  addPolicyComparisons(policy, context, done);
   policy
     .command('schema')
     .description('print the JSON schema of policy documents, for editors')
@@ -156,6 +142,66 @@ function addCheckingCommands(
     .option('--wait', 'return when it has ended, not when it has begun')
     .option('--timeout <seconds>', 'how long to wait', parseSeconds, DRAIN_SECONDS_MAX)
     .action(async (options: DrainOptions) => done(await sidecarDrainCommand(context, options)));
+}
+
+function addExplain(policy: Command, context: CommandContext, done: (exitCode: number) => void): void {
+  policy
+    .command('explain')
+    .description('say what the policy in force decides about a call, rule by rule')
+    .option('--from <identity>', 'a SPIFFE ID, or a name of the local mesh such as intern')
+    .option('--to <service/method>', 'as in InferenceService/Generate')
+    .option('--model <name>', 'the model that the call names, or name@version')
+    .option('--max-output-tokens <count>', 'the most output tokens that the call will take', parseCount)
+    .option('--priority <number>', "the call's priority, by its number in the contract", parseCount)
+    .option('--issuer <name>', "the token's issuer, by its name in the policy")
+    .option('--claims <json>', "the token's claims")
+    .option('--at <time>', 'when the call is made (default: now)')
+    .option('--decision <id>', 'ask again about a decision that a running sidecar still has')
+    .option('--policy <file>', 'ask this document (default: the policy that the running mesh enforces)')
+    .option('--json', 'as a JSON object')
+    .action(async (options: ExplainOptions) => done(await explainCommand(context, options)));
+}
+
+function addPolicyComparisons(
+  policy: Command,
+  context: CommandContext,
+  done: (exitCode: number) => void,
+): void {
+  policy
+    .command('test')
+    .description('compare what a policy decides with what a file expects')
+    .argument(
+      '<file>',
+      'YAML: a list of {from, to, model?, request?, token?, at?, expect: allow or deny, rule?, reason?}',
+    )
+    .option('--policy <file>', 'the policy document (default: the one that the running mesh enforces)')
+    .option('--json', 'as a JSON list')
+    .action(async (file: string, options: PolicyTestOptions) =>
+      done(await policyTestCommand(context, file, options)),
+    );
+  policy
+    .command('diff')
+    .description('say who gains and who loses what when one document takes the place of another')
+    .argument('<old>', 'the policy document in force')
+    .argument('<new>', 'the one to come')
+    .option('--json', 'as a JSON object')
+    .action(async (before: string, after: string, options: { json?: boolean }) =>
+      done(await policyDiffCommand(context, { before, after }, options)),
+    );
+  policy
+    .command('sign')
+    .description('sign a policy document with all that it includes')
+    .argument('<file>', 'the policy document; the signature goes beside it, as FILE.jws')
+    .requiredOption('--key <file>', 'a private key as JWK')
+    .action(async (file: string, options: PolicySignOptions) =>
+      done(await policySignCommand(context, file, options)),
+    );
+}
+
+function parseCount(text: string): number {
+  const count = Number(text);
+  if (Number.isSafeInteger(count) && count >= 0) return count;
+  throw new InvalidArgumentError('expected a whole number.');
 }
 
 function parsePort(text: string): number {

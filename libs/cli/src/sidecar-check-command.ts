@@ -27,7 +27,7 @@ export async function sidecarCheckCommand(
 }
 
 async function namedFileProblems(config: SidecarConfig, nowMs: number): Promise<string[]> {
-  const { compilePolicy, loadContractFiles } = await import('@gatehouse/sidecar');
+  const { loadContractFiles, loadDocument } = await import('@gatehouse/sidecar');
   const problems = await identityProblems(config, nowMs);
   const loaded = await loadContractFiles({
     descriptorSetFile: config.contract.descriptorSetFile,
@@ -35,10 +35,17 @@ async function namedFileProblems(config: SidecarConfig, nowMs: number): Promise<
   });
   if ('problems' in loaded) return [...problems, ...loaded.problems];
   if (config.policyFile === undefined) return problems;
-  const policy = await tryRead(config.policyFile, 'policyFile', problems);
-  if (policy === undefined) return problems;
-  const compiled = compilePolicy(policy, { contract: loaded.contract, fileName: config.policyFile });
-  return 'problems' in compiled ? [...problems, ...compiled.problems.map(formatProblem)] : problems;
+  const { policyFile, shadowPolicyFile, policySigners } = config;
+  for (const [key, file] of Object.entries({ policyFile, shadowPolicyFile })) {
+    if (file === undefined || (await tryRead(file, key, problems)) === undefined) continue;
+    const { result } = await loadDocument(file, {
+      contract: loaded.contract,
+      signersFile: policySigners,
+      protectionKeys: new Set(config.protection.keys.map(({ name }) => name)),
+    });
+    if ('problems' in result) problems.push(...result.problems);
+  }
+  return problems;
 }
 
 async function identityProblems({ identity }: SidecarConfig, nowMs: number): Promise<string[]> {

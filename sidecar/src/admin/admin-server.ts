@@ -14,7 +14,7 @@ import type { DecisionLog } from '../path/decision-log.ts';
 import type { Policy } from '../policy/index.ts';
 import type { EndpointView, UpstreamView } from '../upstream/index.ts';
 import { toRecord } from './decision-record.ts';
-import { explain } from './explain.ts';
+import { answerExplain } from './explain.ts';
 
 export type AdminParts = {
   readonly config: () => GetConfigResponse;
@@ -106,7 +106,7 @@ function explainOrFail(request: ExplainRequest, parts: AdminParts): ExplainRespo
     );
   }
   const { decisions, clock } = parts;
-  const explained = explain(request, { policy, decisions, clock });
+  const explained = answerExplain(request, { policy, decisions, clock });
   if (!('problem' in explained)) return explained;
   throw new AdminError(
     request.decisionId === '' ? status.INVALID_ARGUMENT : status.NOT_FOUND,

@@ -3,12 +3,23 @@ import type { LoggedDecision } from '../path/decision-log.ts';
 import type { ShadowDecision as Differs } from '../policy/index.ts';
 
 /** A kept decision as the admin service shows it: without what it was asked with. */
-export function toRecord({ timeMs, asked: _, shadow, ...facts }: LoggedDecision): DecisionRecord {
+export function toRecord(decision: LoggedDecision): DecisionRecord {
+  const { decisionId, timeMs, allowed, ruleId, reason, identity, method, model } = decision;
+  const { policyVersion, traceId, shadow, ruleOwner, ruleLabels } = decision;
   return {
-    ...facts,
+    decisionId,
     time: new Date(timeMs),
-    ruleLabels: { ...facts.ruleLabels },
+    allowed,
+    ruleId,
+    reason,
+    identity,
+    method,
+    model,
+    policyVersion,
+    traceId,
     shadow: shadow === null ? undefined : toShadow(shadow),
+    ruleOwner,
+    ruleLabels: { ...ruleLabels },
   };
 }
 

@@ -10,12 +10,13 @@ import { toRecord, toShadow } from './decision-record.ts';
 
 export type ExplainParts = {
   readonly policy: Policy;
-  readonly decisions: DecisionLog;
+  /** Null: there are none to be asked again. */
+  readonly decisions: DecisionLog | null;
   readonly clock: () => number;
 };
 
 /** Answers Explain: what policy would decide on a call that is described, or on one of the decision list. */
-export function explain(
+export function answerExplain(
   request: ExplainRequest,
   { policy, decisions, clock }: ExplainParts,
 ): ExplainResponse | { readonly problem: string } {
@@ -23,7 +24,7 @@ export function explain(
     const asked = toAsked(request, clock());
     return 'problem' in asked ? asked : toResponse(policy, asked, explainPolicy(policy, asked));
   }
-  const decided = decisions.find(request.decisionId);
+  const decided = decisions?.find(request.decisionId);
   if (decided === undefined)
     return { problem: `The decision ${request.decisionId} is none of those that this sidecar still has.` };
   const { identity, method, model, asked: facts, timeMs } = decided;

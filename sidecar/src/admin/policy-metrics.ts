@@ -18,6 +18,7 @@ export function registerPolicy(
   policy: () => PolicyView | null,
   calls: readonly CallMetrics[],
 ): void {
+  registerShadow(registry, policy, calls);
   gauge(
     registry,
     {
@@ -62,6 +63,13 @@ export function registerPolicy(
         metric.set({ document: 'shadow', reason: view.shadowRefusedBecause }, 1);
     },
   );
+}
+
+function registerShadow(
+  registry: Registry,
+  policy: () => PolicyView | null,
+  calls: readonly CallMetrics[],
+): void {
   gauge(
     registry,
     {

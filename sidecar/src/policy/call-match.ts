@@ -10,14 +10,23 @@ export class CompiledMatch {
   readonly #identities: readonly IdentityPattern[] | null;
   readonly #paths: ReadonlySet<string> | null;
   readonly models: ModelMatcher | null;
+  readonly #match: CallMatch | undefined;
 
   constructor(match: CallMatch | undefined, contract: Contract) {
+    this.#match = match;
     const { identities = [], methods = [], permissions = [], models = [] } = match ?? {};
     this.#identities =
       identities.length > 0 ? identities.map((text) => parseIdentityPattern(text) as IdentityPattern) : null;
     this.#paths =
       methods.length + permissions.length > 0 ? new Set(pathsOf({ methods, permissions }, contract)) : null;
     this.models = models.length > 0 ? new ModelMatcher(models) : null;
+  }
+
+  /** In words: who calls what. */
+  describe(): string {
+    const { identities = [], methods = [], permissions = [], models = [] } = this.#match ?? {};
+    const parts = [identities, [...methods, ...permissions], models].map((names) => names.join(', '));
+    return parts.every((part) => part === '') ? 'everyone' : parts.filter((part) => part !== '').join(' · ');
   }
 
   /** Whether it concerns an identity; asked once for each. */

@@ -27,16 +27,19 @@ export interface DecisionRequest {
 }
 
 /** Why the rules that concern a caller and a method do not allow a call. */
-export type DenialReason =
-  | 'DENIED_BY_RULE'
-  | 'TOKEN_CLAIMS_MALFORMED'
-  | 'CONDITION_FALSE'
-  | 'CONDITION_FAILED'
-  | 'TOKEN_CLAIMS'
-  | 'TOKEN_REQUIRED'
-  | 'MODEL_NOT_ALLOWED'
-  | 'MODEL_REQUIRED'
-  | 'NO_MATCHING_RULE';
+export const DENIAL_REASONS = [
+  'DENIED_BY_RULE',
+  'TOKEN_CLAIMS_MALFORMED',
+  'CONDITION_FALSE',
+  'CONDITION_FAILED',
+  'TOKEN_CLAIMS',
+  'TOKEN_REQUIRED',
+  'MODEL_NOT_ALLOWED',
+  'MODEL_REQUIRED',
+  'NO_MATCHING_RULE',
+] as const;
+
+export type DenialReason = (typeof DENIAL_REASONS)[number];
 
 export type Decision =
   | { readonly allowed: true; readonly ruleId: string }
@@ -54,6 +57,8 @@ export interface CompiledRule {
   readonly paths: ReadonlySet<string>;
   /** Null: any model, or none. */
   readonly models: ModelMatcher | null;
+  /** As the document writes them; empty: any model, or none. */
+  readonly modelNames: readonly string[];
   /** Null: no token is asked for. */
   readonly token: CompiledToken | null;
   /** Null: none. */

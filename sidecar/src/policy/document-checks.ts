@@ -45,9 +45,13 @@ export function checkDocument(read: ReadSources, options: CheckOptions): readonl
   );
   const domains = trustDomainsOf(sources[0]);
   if (domains !== null) {
-    for (const rule of rules) checkDomains(rule, [], rule.entry.identities, domains, problems);
-    for (const each of [...limits, ...protections])
-      checkDomains(each, ['match'], each.entry.match?.identities, domains, problems);
+    const of = (
+      placed: Placed<unknown>,
+      within: readonly PropertyKey[],
+      identities: readonly string[] = [],
+    ): void => checkDomains({ placed, within, identities }, domains, problems);
+    for (const rule of rules) of(rule, [], rule.entry.identities);
+    for (const each of [...limits, ...protections]) of(each, ['match'], each.entry.match?.identities);
   }
   checkConditions({ rules, issuers, contract, compiler: new ConditionCompiler() }, problems);
   checkLimits({ limits, issuers, contract }, problems);
@@ -117,21 +121,19 @@ function trustDomainsOf(main: DocumentSource | undefined): readonly string[] | n
 }
 
 function checkDomains(
-  placed: Placed<unknown>,
-  within: readonly PropertyKey[],
-  identities: readonly string[] | undefined,
+  named: {
+    readonly placed: Placed<unknown>;
+    readonly within: readonly PropertyKey[];
+    readonly identities: readonly string[];
+  },
   domains: readonly string[],
   problems: ProblemList,
 ): void {
-  for (const [index, text] of listOf(identities).entries()) {
+  for (const [index, text] of listOf(named.identities).entries()) {
     const identity = parseIdentityPattern(String(text));
     if (identity === undefined || domains.includes(identity.trustDomain)) continue;
     const hint = suggestion(identity.trustDomain, domains);
-    problems.add(
-      placed,
-      [...within, 'identities', index],
-      `expected an identity of one of trustDomains${hint}`,
-      text,
-    );
+    const path = [...named.within, 'identities', index];
+    problems.add(named.placed, path, `expected an identity of one of trustDomains${hint}`, text);
   }
 }

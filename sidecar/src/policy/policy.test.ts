@@ -370,7 +370,7 @@ describe('explains', () => {
 });
 
 describe('expectations', () => {
-  const run = (text: string) => runExpectations(text, { policy: EXPLAINED, fileName: 'e.yaml' });
+  const run = (text: string) => runExpectations(text, { policy: EXPLAINED, fileName: 'e.yaml', nowMs: 0 });
 
   test('tells which the policy meets, by outcome and by rule', () => {
     const ran = run(`

@@ -1,7 +1,7 @@
 import { nearestName } from '@gatehouse/contracts';
 import { type DocumentPlace, type DocumentProblem, readDocument } from '@gatehouse/documents';
 import { z } from 'zod';
-import type { Decision } from './compiled-rule.ts';
+import { DENIAL_REASONS, type Decision } from './compiled-rule.ts';
 import { parseIdentityPattern } from './identity-pattern.ts';
 import type { Policy } from './policy.ts';
 
@@ -16,6 +16,8 @@ export interface ExpectationResult extends DocumentPlace {
   readonly expected: 'allow' | 'deny';
   /** Null: whichever rule. */
   readonly expectedRule: string | null;
+  /** Null: whichever reason. */
+  readonly expectedReason: string | null;
   readonly decision: Decision;
   readonly passed: boolean;
 }
@@ -26,32 +28,46 @@ export interface ExpectationResult extends DocumentPlace {
  *
  * ```yaml
  * - { from: spiffe://gatehouse.local/ns/local/sa/intern, to: gatehouse.inference.v1.InferenceService/Generate,
- *     model: large, token: { issuer: staff, claims: { team: [ml] } }, expect: deny, rule: no-large-models }
+ *     model: large@2, request: { maxOutputTokens: 512, priority: 1 }, at: 2026-11-22T20:00:00Z,
+ *     token: { issuer: staff, claims: { team: [ml] } }, expect: deny, rule: no-large-models, reason: DENIED_BY_RULE }
  * ```
+ * @param nowMs when calls without `at` are made
  */
 export function runExpectations(
   text: string,
-  { policy, fileName }: { readonly policy: Policy; readonly fileName: string },
+  { policy, fileName, nowMs }: { readonly policy: Policy; readonly fileName: string; readonly nowMs: number },
 ): { results: readonly ExpectationResult[] } | { problems: readonly DocumentProblem[] } {
   const read = readDocument(expectationsSchema(policy), text, fileName);
   if ('problems' in read) return read;
   const results = read.value.map((expectation, index): ExpectationResult => {
-    const { from, to, model = null, token, expect: expected, rule: expectedRule = null } = expectation;
+    const { from, to, model = null, token, request, at, expect: expected } = expectation;
+    const { rule: expectedRule = null, reason: expectedReason = null } = expectation;
     const method = policy.contract.methods.get(`/${to}`);
     if (method === undefined) throw new Error(`the schema let the unknown method ${to} pass`);
     const facts = token === undefined ? null : { issuer: token.issuer, claims: token.claims ?? {} };
     const decision = policy.forIdentity(from).decide({
       method,
       model,
-      outputTokensLimit: null,
-      priority: null,
+      outputTokensLimit: request?.maxOutputTokens ?? null,
+      priority: request?.priority ?? null,
       token: facts,
-      nowMs: 0,
+      nowMs: at === undefined ? nowMs : Date.parse(at),
     });
     const passed =
       decision.allowed === (expected === 'allow') &&
-      (expectedRule === null || decision.ruleId === expectedRule);
-    return { ...read.placeOf([index]), from, to, model, expected, expectedRule, decision, passed };
+      (expectedRule === null || decision.ruleId === expectedRule) &&
+      (expectedReason === null || (!decision.allowed && decision.reason === expectedReason));
+    return {
+      ...read.placeOf([index]),
+      from,
+      to,
+      model,
+      expected,
+      expectedRule,
+      expectedReason,
+      decision,
+      passed,
+    };
   });
   return { results };
 }
@@ -67,15 +83,25 @@ function expectationsSchema(policy: Policy) {
           .string()
           .refine((text) => parseIdentityPattern(text)?.isExact ?? false, 'expected a SPIFFE ID'),
         to: oneOf(methods, 'a method of the contract'),
-        model: z.string().min(1, 'expected a model name').optional(),
+        model: z.string().min(1, 'expected a model name, or name@version').optional(),
         token: z
           .strictObject({
             issuer: oneOf(issuers, 'an issuer of the policy'),
             claims: z.record(z.string(), z.unknown()).optional(),
           })
           .optional(),
+        request: z
+          .strictObject({
+            maxOutputTokens: z.int('expected a whole number').optional(),
+            priority: z.int('expected a whole number').optional(),
+          })
+          .optional(),
+        at: z.iso
+          .datetime({ offset: true, error: 'expected a time such as 2026-11-22T20:00:00Z' })
+          .optional(),
         expect: z.enum(['allow', 'deny'], 'expected allow or deny'),
         rule: oneOf(rules, 'a rule of the policy').optional(),
+        reason: z.enum(DENIAL_REASONS, `expected one of ${DENIAL_REASONS.join(', ')}`).optional(),
       }),
     )
     .min(1, 'expected at least one expectation');
