@@ -10,6 +10,9 @@ export interface FieldEdit {
   readonly asText?: number;
 }
 
+/** Up to here it is quicker to copy bytes one by one. */
+const SHORT_BYTES = 32;
+
 /** Bytes of the message that others take the place of. */
 interface Cut {
   readonly from: number;
@@ -33,30 +36,27 @@ export function spliceFields(
   room: number,
 ): Buffer {
   const cuts: Cut[] = [];
-  const grownBy = new Map<MessageNode, number>();
-  const grow = (node: MessageNode, bytes: number): void => {
-    grownBy.set(node, (grownBy.get(node) ?? 0) + bytes);
-  };
+  const root = nodes[0] as MessageNode;
   for (const edit of edits) {
     const cut = cutOf(edit);
     cuts.push(cut);
-    grow(edit.leaf.node, sizeOf(cut) - (cut.to - cut.from));
+    edit.leaf.node.grownBytes += sizeOf(cut) - (cut.to - cut.from);
   }
-  for (let i = nodes.length - 1; i >= 0 && grownBy.size > 0; i--) {
+  for (let i = nodes.length - 1; i > 0; i--) {
     const node = nodes[i] as MessageNode;
-    const grown = grownBy.get(node);
-    if (grown === undefined || node.parent === null) continue;
-    if (node.lengthAt < 0 || grown === 0) {
-      grow(node.parent, grown);
-      continue;
+    if (node.grownBytes === 0) continue;
+    const parent = node.parent as MessageNode;
+    parent.grownBytes += node.grownBytes;
+    if (node.lengthAt >= 0) {
+      const length = node.end - node.start + node.grownBytes;
+      const cut: Cut = { from: node.lengthAt, to: node.start, tag: -1, length, value: '', valueBytes: 0 };
+      cuts.push(cut);
+      parent.grownBytes += sizeOf(cut) - (cut.to - cut.from);
     }
-    const length = node.end - node.start + grown;
-    const cut: Cut = { from: node.lengthAt, to: node.start, tag: -1, length, value: '', valueBytes: 0 };
-    cuts.push(cut);
-    grow(node.parent, grown + sizeOf(cut) - (cut.to - cut.from));
+    node.grownBytes = 0;
   }
-  const root = nodes[0] as MessageNode;
-  const out = Buffer.allocUnsafe(room + root.end - root.start + (grownBy.get(root) ?? 0));
+  const out = Buffer.allocUnsafe(room + root.end - root.start + root.grownBytes);
+  root.grownBytes = 0;
   return paste(buffer, root, cuts, { out, room });
 }
 
@@ -70,21 +70,34 @@ function paste(
   let at = start;
   let written = room;
   for (const cut of cuts) {
-    written += buffer.copy(out, written, at, cut.from);
+    written = copy(buffer, { at, to: cut.from }, out, written);
     if (cut.tag >= 0) written = writeVarint(out, written, cut.tag);
     if (cut.length >= 0) written = writeVarint(out, written, cut.length);
     if (typeof cut.value !== 'string') written += cut.value.copy(out, written);
-    else
-      written += out.write(
-        cut.value,
-        written,
-        cut.valueBytes,
-        cut.valueBytes === cut.value.length ? 'latin1' : 'utf8',
-      );
+    else written = writeText(out, cut.value, cut.valueBytes, written);
     at = cut.to;
   }
-  buffer.copy(out, written, at, end);
+  copy(buffer, { at, to: end }, out, written);
   return out;
+}
+
+function writeText(out: Buffer, text: string, bytes: number, at: number): number {
+  if (bytes > SHORT_BYTES || bytes !== text.length) return at + out.write(text, at, bytes, 'utf8');
+  for (let i = 0; i < bytes; i++) out[at + i] = text.charCodeAt(i);
+  return at + bytes;
+}
+
+/** @returns where the copy ends */
+function copy(
+  from: Buffer,
+  { at, to }: { readonly at: number; readonly to: number },
+  out: Buffer,
+  written: number,
+): number {
+  if (to - at > SHORT_BYTES) return written + from.copy(out, written, at, to);
+  let next = written;
+  for (let i = at; i < to; i++) out[next++] = from[i] as number;
+  return next;
 }
 
 function cutOf({ leaf, value, asText }: FieldEdit): Cut {

@@ -27,6 +27,8 @@ export interface MessageNode {
   readonly lengthAt: number;
   readonly start: number;
   end: number;
+  /** While it is written anew: how many bytes more it has then. */
+  grownBytes: number;
 }
 
 const FOUND_MAX = 65_536;
@@ -64,7 +66,16 @@ export class TextWalker {
     this.nodes.length = 0;
     this.#depth = 0;
     this.#wire.begin(buffer, start);
-    const root: MessageNode = { plan, step: null, parent: null, tagAt: start, lengthAt: -1, start, end };
+    const root: MessageNode = {
+      plan,
+      step: null,
+      parent: null,
+      tagAt: start,
+      lengthAt: -1,
+      start,
+      end,
+      grownBytes: 0,
+    };
     this.nodes.push(root);
     const isWhole = this.#message(root, end, 0);
     this.#wire.release();
@@ -163,13 +174,31 @@ export class TextWalker {
     const wire = this.#wire;
     const lengthAt = wire.position;
     if (step.wireType === START_GROUP) {
-      const node = { plan: step.child, step, parent, tagAt, lengthAt: -1, start: lengthAt, end };
+      const node = {
+        plan: step.child,
+        step,
+        parent,
+        tagAt,
+        lengthAt: -1,
+        start: lengthAt,
+        end,
+        grownBytes: 0,
+      };
       return this.#enter(node) && this.#message(node, end, step.number);
     }
     const length = wire.readLength(end);
     if (length < 0) return false;
     const start = wire.position;
-    const node = { plan: step.child, step, parent, tagAt, lengthAt, start, end: start + length };
+    const node = {
+      plan: step.child,
+      step,
+      parent,
+      tagAt,
+      lengthAt,
+      start,
+      end: start + length,
+      grownBytes: 0,
+    };
     return this.#enter(node) && this.#message(node, node.end, 0);
   }
 
@@ -181,7 +210,16 @@ export class TextWalker {
     const length = wire.readLength(end);
     if (length < 0) return false;
     const start = wire.position;
-    const node = { plan: step.child, step, parent, tagAt, lengthAt, start, end: start + length };
+    const node = {
+      plan: step.child,
+      step,
+      parent,
+      tagAt,
+      lengthAt,
+      start,
+      end: start + length,
+      grownBytes: 0,
+    };
     const firstLeaf = this.leaves.length;
     if (!this.#enter(node) || !this.#message(node, node.end, 0)) return false;
     const own = this.leaves.splice(firstLeaf);
@@ -202,6 +240,7 @@ export class TextWalker {
       lengthAt: value.start - lengthBytes(wire.buffer, value),
       start: value.start,
       end: value.end,
+      grownBytes: 0,
     };
     const after = wire.position;
     wire.position = value.start;

@@ -14,7 +14,7 @@ interface DeltaText {
   readonly id: PlanStep | string;
   readonly keys: TextKeys;
   readonly window: TextWindow;
-  /** The last message that held a piece of it, as it went on, without framing; null while nothing is held back. */
+  /** The last message that held a piece of it, as it went on, with its framing; null while nothing is held back. */
   carrier: Buffer | null;
   /** Which of the pieces in the carrier is one of this text. */
   carried: number;
@@ -66,16 +66,19 @@ export class DeltaTexts {
     return settle(followed, released);
   }
 
-  /** The message with these pieces goes on. @param body as it does, without framing; valid during the call only */
-  passed(body: Buffer): void {
+  /** The message with these pieces goes on. @param framed as it does; kept, and not to be written to any more */
+  passed(framed: Buffer): void {
     for (const leaf of this.#walker.leaves) if (leaf.step.kind === 'usage') this.#count(leaf);
-    let copy: Buffer | null = null;
     for (const { text, piece } of this.#touched) {
-      const isHolding = text.window.isHolding || text.pending !== '';
-      text.carrier = isHolding ? (copy ??= Buffer.from(body)) : null;
+      text.carrier = text.window.isHolding || text.pending !== '' ? framed : null;
       text.carried = piece;
     }
     this.#touched.length = 0;
+  }
+
+  /** Whether a text of the present message is held back in part, so that the message has to be kept. */
+  get isHolding(): boolean {
+    return this.#touched.some(({ text }) => text.window.isHolding || text.pending !== '');
   }
 
   /**
@@ -145,7 +148,7 @@ export class DeltaTexts {
     if (piece === '') return;
     if (carrier === null) throw new Error('text is held back without a message to carry it');
     const walker = this.#walker;
-    if (!walker.walk(this.#plan, carrier, 0, carrier.length))
+    if (!walker.walk(this.#plan, carrier, FRAME_BYTES, carrier.length))
       throw new Error('a message cannot be read that was written here');
     const edits: FieldEdit[] = [];
     let pieces = 0;

@@ -98,7 +98,8 @@ export class MessageProtection {
     if (this.#deltas === null) return out;
     const { leaves, nodes } = this.#parts.walker;
     if (leaves.some(isPiece) || nodes.some(isDelta)) {
-      this.#deltas.passed(rewritten === null ? buffer.subarray(start) : rewritten.subarray(FRAME_BYTES));
+      if (rewritten !== null || !this.#deltas.isHolding) this.#deltas.passed(out);
+      else this.#deltas.passed(copyOf(buffer, start));
       return out;
     }
     const before = this.#deltas.interrupted(keysOf(null, leaves, buffer));
@@ -178,6 +179,13 @@ export class MessageProtection {
     const out = this.#rewrite(statusPlan, encoded, 0, null);
     return out === null || 'kind' in out ? out : out.subarray(FRAME_BYTES);
   }
+}
+
+/** What came is valid during the call alone. */
+function copyOf(buffer: Buffer, start: number): Buffer {
+  const copy = Buffer.allocUnsafe(FRAME_BYTES + buffer.length - start);
+  buffer.copy(copy, FRAME_BYTES, start);
+  return frame(copy);
 }
 
 function isDelta(node: MessageNode): boolean {

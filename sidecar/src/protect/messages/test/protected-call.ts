@@ -42,7 +42,9 @@ export function protecting(
   const document = {
     version: 't',
     trustDomains: ['test.gatehouse'],
-    rules: [{ id: 'all', effect: 'ALLOW', identities: [CALLER], methods: METHODS.map((path) => path.slice(1)) }],
+    rules: [
+      { id: 'all', effect: 'ALLOW', identities: [CALLER], methods: METHODS.map((path) => path.slice(1)) },
+    ],
     detectors,
     protections: protections.map((each, index) => ({ id: `p${index}`, action: 'REDACT', ...each })),
   };
