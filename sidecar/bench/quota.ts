@@ -151,7 +151,7 @@ async function measureStore(): Promise<void> {
   const perSecond = (FLIGHT * 100 * 1000) / (clock() - from);
   console.log(`  ${'64 calls at a time'.padEnd(38)} ${Math.round(perSecond)} calls a second`);
   client.destroy();
-  quotas.close();
+  await quotas.close();
   await server.stop();
 }
 

@@ -170,7 +170,7 @@ async function stop({ base, app, health, admin, telemetry }: Stopping): Promise<
   base.identity.close();
   base.policy?.close();
   base.tokens.close();
-  base.quotas?.close();
+  await base.quotas?.close();
   admin.close();
   telemetry.close();
   await base.records?.close();

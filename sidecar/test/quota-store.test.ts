@@ -19,7 +19,11 @@ const ANSWER_MS_MAX = 300;
 const LEASE_MS = 600;
 const clock = (): number => performance.timeOrigin + performance.now();
 
-type Sidecar = { readonly quotas: Quotas; readonly store: SharedStore; readonly changes: (string | null)[] };
+type Sidecar = {
+  readonly quotas: Quotas;
+  readonly store: SharedStore;
+  readonly changes: (string | null)[];
+};
 
 describe.skipIf(missing !== '')(`limits that sidecars share${missing && ` (not run: ${missing})`}`, () => {
   let server: RedisServer;
@@ -34,8 +38,8 @@ describe.skipIf(missing !== '')(`limits that sidecars share${missing && ` (not r
   beforeEach(() => {
     testCount += 1;
   });
-  afterEach(() => {
-    for (const { quotas } of sidecars) quotas.close();
+  afterEach(async () => {
+    await Promise.all(sidecars.map(({ quotas }) => quotas.close()));
     sidecars = [];
   });
 
@@ -115,6 +119,17 @@ describe.skipIf(missing !== '')(`limits that sidecars share${missing && ` (not r
     lease.release(true);
   });
 
+  test('know what the last calls of a sidecar used that ends well', async () => {
+    const [ending, other] = [await start(60_000), await start(60_000)];
+    const limits = [limitOf({ tokensPerMinute: 100n })];
+    const lease = admitted(await ending.admit(subjectOf(limits, { outputLimit: 100 })));
+    lease.settle(0, 70);
+    lease.release(true);
+    await ending.close();
+    expect(await other.admit(subjectOf(limits, { outputLimit: 31 }))).toHaveProperty('kind');
+    admitted(await other.admit(subjectOf(limits, { outputLimit: 30 })));
+  });
+
   test('keep nothing of who calls', async () => {
     const quotas = await start();
     const limits = [limitOf({ per: ['identity', 'claim:tenant'], tokensPerMinute: 100n })];
@@ -140,7 +155,7 @@ describe.skipIf(missing !== '')(`limits that sidecars share${missing && ` (not r
     });
     await sleep(LEASE_MS / 5);
     // As after SIGKILL: nothing more is heard of it.
-    gone.close();
+    sidecars[0]?.store.options.runner.close();
     const wanted = subjectOf(limits, { outputLimit: 60 });
     expect(await other.admit(wanted)).toHaveProperty('kind');
     await vi.waitFor(async () => admitted(await other.admit(wanted)), { timeout: 3000, interval: 50 });

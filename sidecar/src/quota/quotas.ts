@@ -89,8 +89,9 @@ export class Quotas {
     }
   }
 
-  close(): void {
-    this.#options.shared?.close();
+  /** Once all calls have ended. */
+  async close(): Promise<void> {
+    await this.#options.shared?.close();
   }
 
   #demandOf(subject: QuotaSubject, limits: readonly CompiledLimit[]): Demand {

@@ -16,6 +16,8 @@ const RENEWED_AFTER = 1 / 3;
 const ENDS_KEPT_MAX = 10_000;
 /** After the store had nothing more it is not asked again for as long. */
 const ASK_AGAIN_MS = 250;
+/** Beyond this a server takes no time to live. */
+const KEPT_MS_MAX = 1e15;
 /** When a call that the store kept out may come again. */
 const DOWN_RETRY_MS = 1000;
 
@@ -107,8 +109,10 @@ export class SharedStore {
     void this.#reportEnd(hold);
   }
 
-  close(): void {
+  /** Reports what has not been reported, within the time of an answer. */
+  async close(): Promise<void> {
     clearInterval(this.#ticks);
+    if (this.problem === null) await Promise.all(Array.from(this.#holds, (hold) => hold.report()));
     this.options.runner.close();
   }
 
@@ -128,7 +132,7 @@ export class SharedStore {
         continue;
       }
       // Two ticks before the end: one for this clock, one for a tick that comes late.
-      if (nowMs + (2 * leaseMs) / REPORTS_PER_LEASE >= hold.renewedAtMs + leaseMs) hold.lose(DOWN_RETRY_MS);
+      if (nowMs + (2 * leaseMs) / REPORTS_PER_LEASE >= hold.renewedAtMs + leaseMs) hold.lose();
       const isDue = hold.hasUnreported || nowMs > hold.renewedAtMs + leaseMs * RENEWED_AFTER;
       if (isDue && this.problem === null) void hold.report();
     }
@@ -198,6 +202,8 @@ export class SharedHold implements QuotaHold {
 
   use(tokens: number): QuotaShortage | null {
     if (!this.#isCounted || tokens <= this.#used) return null;
+    const lost = this.#lostTo();
+    if (lost !== null) return lost;
     if (tokens > this.reserved) {
       this.#used = this.reserved;
       return this.#shortage();
@@ -219,13 +225,13 @@ export class SharedHold implements QuotaHold {
     this.#store.ended(this);
   }
 
-  /** The lease may have run out: others may be given what it has. Where that may not be, the call ends. */
-  lose(retryDelayMs: number): void {
+  /** The lease is about to run out, and others may be given what it has: where that may not be, the call ends. */
+  lose(): void {
     const { limits, subject } = this.#facts;
     const refusing = limits.find(({ onStoreFailure }) => onStoreFailure === 'refuse');
     if (refusing === undefined || this.#isLost) return;
     this.#isLost = true;
-    subject.onLost({ kind: 'quota-store-down', limitId: refusing.id, retryDelayMs });
+    subject.onLost(storeDown(refusing));
   }
 
   /** Tells the store how far the call is. @returns whether it knows now */
@@ -278,6 +284,14 @@ export class SharedHold implements QuotaHold {
     return (this.#bound === null || this.#bound > this.reserved) && clock() >= this.#askAgainAtMs;
   }
 
+  /** A process that stood still for as long as a lease lasts has lost it before it could notice. */
+  #lostTo(): QuotaShortage | null {
+    const { clock, leaseMs } = this.#store.options;
+    if (clock() < this.renewedAtMs + leaseMs) return null;
+    const refusing = this.#facts.limits.find(({ onStoreFailure }) => onStoreFailure === 'refuse');
+    return refusing === undefined ? null : storeDown(refusing);
+  }
+
   #shortage(): QuotaShortage {
     const { limits, subject } = this.#facts;
     const counting = limits.find(({ countsTokens }) => countsTokens) as CompiledLimit;
@@ -285,6 +299,10 @@ export class SharedHold implements QuotaHold {
     const { limit, facts } = this.#short ?? { limit: counting, facts: { number, waitMs: -1, ...MIDWAY } };
     return shortageOf(limit, subject, facts);
   }
+}
+
+function storeDown(limit: CompiledLimit): QuotaShortage {
+  return { kind: 'quota-store-down', limitId: limit.id, retryDelayMs: DOWN_RETRY_MS };
 }
 
 const NUMBERS: Readonly<Record<string, QuotaNumber>> = {
@@ -336,6 +354,6 @@ function settingsOf(limit: CompiledLimit, leaseMs: number): string[] {
     tokensPerMinuteMax ?? -1,
     tokensPerDayMax ?? -1,
     whenShort === 'shrink' ? 1 : 0,
-    Math.ceil(keptMs),
+    Math.ceil(Math.min(keptMs, KEPT_MS_MAX)),
   ].map(String);
 }
