@@ -1,3 +1,4 @@
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import type { Any } from './gen/google/protobuf/any.ts';
 import {
   BadRequest,
@@ -22,6 +23,22 @@ const FIELD_VIOLATIONS_MAX = 16;
 /** One description in a detail has at most this many characters, so that the trailer stays under 4 KiB. */
 const DESCRIPTION_CHARACTERS_MAX = 160;
 
+/** One for all, because a new one grows several times before it is large enough, and refusals come in floods. */
+let sharedWriter = new BinaryWriter();
+
+function encode<T>(
+  type: { encode(message: T, writer: BinaryWriter): BinaryWriter },
+  message: NoInfer<T>,
+): Uint8Array {
+  try {
+    return type.encode(message, sharedWriter).finish();
+  } catch (error) {
+    // What it holds is half a message.
+    sharedWriter = new BinaryWriter();
+    throw error;
+  }
+}
+
 /** The google.rpc details that may accompany a status, at most one of each kind. */
 export interface StatusDetails {
   /** `reason` in UPPER_SNAKE_CASE, constant for one cause. `domain` is gatehouse.dev unless given. */
@@ -45,7 +62,7 @@ export interface StatusDetails {
  */
 export function encodeStatusDetails(code: number, message: string, details: StatusDetails): Buffer | null {
   const packed = packDetails(details);
-  return packed.length === 0 ? null : Buffer.from(Status.encode({ code, message, details: packed }).finish());
+  return packed.length === 0 ? null : asBuffer(encode(Status, { code, message, details: packed }));
 }
 
 /** Reads what encodeStatusDetails writes. What can't be decoded, or is of an unknown kind, is left out. */
@@ -81,29 +98,31 @@ function unpackDetail({ typeUrl, value }: Any): StatusDetails {
 function packDetails(details: StatusDetails): Any[] {
   const packed: Any[] = [];
   const pack = (name: string, value: Uint8Array): void => {
-    packed.push({ typeUrl: `type.googleapis.com/google.rpc.${name}`, value: Buffer.from(value) });
+    packed.push({ typeUrl: `type.googleapis.com/google.rpc.${name}`, value: asBuffer(value) });
   };
   const { errorInfo, badRequest, quotaFailure, retryDelayMs, preconditionFailure, resourceInfo } = details;
   if (errorInfo) {
-    pack('ErrorInfo', ErrorInfo.encode({ metadata: {}, domain: ERROR_DOMAIN, ...errorInfo }).finish());
+    pack('ErrorInfo', encode(ErrorInfo, { metadata: {}, domain: ERROR_DOMAIN, ...errorInfo }));
   }
-  if (badRequest) pack('BadRequest', BadRequest.encode({ fieldViolations: capped(badRequest) }).finish());
-  if (quotaFailure) pack('QuotaFailure', QuotaFailure.encode({ violations: [...quotaFailure] }).finish());
+  if (badRequest) pack('BadRequest', encode(BadRequest, { fieldViolations: capped(badRequest) }));
+  if (quotaFailure) pack('QuotaFailure', encode(QuotaFailure, { violations: [...quotaFailure] }));
   if (retryDelayMs !== undefined) {
     const wholeMs = Math.max(0, Math.ceil(retryDelayMs));
     const retryDelay = { seconds: BigInt(Math.floor(wholeMs / 1000)), nanos: (wholeMs % 1000) * 1e6 };
-    pack('RetryInfo', RetryInfo.encode({ retryDelay }).finish());
+    pack('RetryInfo', encode(RetryInfo, { retryDelay }));
   }
   if (preconditionFailure) {
-    pack(
-      'PreconditionFailure',
-      PreconditionFailure.encode({ violations: [...preconditionFailure] }).finish(),
-    );
+    pack('PreconditionFailure', encode(PreconditionFailure, { violations: [...preconditionFailure] }));
   }
   if (resourceInfo) {
-    pack('ResourceInfo', ResourceInfo.encode(ResourceInfo.fromPartial(resourceInfo)).finish());
+    pack('ResourceInfo', encode(ResourceInfo, ResourceInfo.fromPartial(resourceInfo)));
   }
   return packed;
+}
+
+/** The same bytes. */
+function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
 }
 
 function capped(violations: readonly BadRequest_FieldViolation[]): BadRequest_FieldViolation[] {

@@ -206,6 +206,12 @@ export class Stream {
     streams.fail(this, 'slow-reader', ErrorCode.ENHANCE_YOUR_CALM, 'too much is queued for the peer');
   }
 
+  /** Server role: refuses the stream as if it were over the limit of concurrent streams, and counts it as abuse. */
+  refuse(): void {
+    if (this.closed) return;
+    this.connection.streams.fail(this, 'too-many-streams', ErrorCode.REFUSED_STREAM, 'too many streams');
+  }
+
   /** @internal Counts received bytes that are handed to the handler. */
   received(bytes: number): void {
     this.unconsumed += bytes;

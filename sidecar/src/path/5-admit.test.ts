@@ -17,7 +17,7 @@ test('an identity whose abandoned calls still run may not begin another, and oth
   const admitted = control.admit(callOf('a'));
   if (!('admission' in admitted)) throw new Error('not admitted');
   const ended = [admitted.admission.linger('a'), admitted.admission.linger('a')];
-  expect(control.admit(callOf('a'))).toMatchObject({ kind: 'overloaded', limit: 'streamsPerConnectionMax' });
+  expect(control.admit(callOf('a'))).toEqual({ kind: 'too-many-left', max: 2 });
   expect(control.admit(callOf('b'))).toHaveProperty('admission');
   ended[0]?.();
   expect(control.admit(callOf('a'))).toHaveProperty('admission');

@@ -70,7 +70,7 @@ export class AdmissionControl {
   admit(call: Permitted): Placed | Refusal {
     if (this.#callsActive >= this.callsActiveMax) return overloaded('callsActiveMax', this.callsActiveMax);
     if (this.#lingering.size > 0 && (this.#lingering.get(call.identity) ?? 0) >= this.lingeringMax)
-      return overloaded('streamsPerConnectionMax', this.lingeringMax);
+      return { kind: 'too-many-left', max: this.lingeringMax };
     const refusal = this.#shedder === null ? null : enterLane(call, this.#shedder, this.#clock());
     if (refusal !== null) return refusal;
     this.#callsActive += 1;

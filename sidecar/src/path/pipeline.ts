@@ -275,7 +275,13 @@ export class Pipeline implements PassageOwner {
     if (passage.over) return;
     const status = statusOf(passage.call, refusal);
     passage.forwarding?.cancel();
-    this.#answer(passage, { status: status.code, refusal: status }, () =>
+    const ending = { status: status.code, refusal: status };
+    if (refusal.kind === 'too-many-left') {
+      this.#conclude(passage, outcomeOf(passage, ending));
+      passage.stream.refuse();
+      return;
+    }
+    this.#answer(passage, ending, () =>
       refusal.kind === 'not-grpc'
         ? passage.stream.sendHeaders(httpRefusalHead(refusal.httpStatus), true)
         : sendRefusal(passage, status),

@@ -79,6 +79,12 @@ export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
       };
     case 'protected':
       return protectionStatus(refusal);
+    case 'too-many-left':
+      return plain(
+        GrpcStatus.UNAVAILABLE,
+        'TOO_MANY_LEFT_CALLS',
+        `At the app ${refusal.max} calls go on that this identity has left; wait until they have ended.`,
+      );
     case 'shed':
       return shedStatus(call, refusal.shed);
     case 'quota-exceeded':

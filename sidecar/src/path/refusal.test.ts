@@ -98,6 +98,7 @@ const EXAMPLES: {
     'INVALID_ARGUMENT',
     'PROTECTED_REQUEST',
   ],
+  'too-many-left': [{ kind: 'too-many-left', max: 10 }, 'UNAVAILABLE', 'TOO_MANY_LEFT_CALLS'],
   shed: [
     { kind: 'shed', shed: { reason: 'deadline', priority: 'low', bound: 950.5, retryDelayMs: 450 } },
     'RESOURCE_EXHAUSTED',

@@ -26,6 +26,8 @@ export type Refusal =
       readonly max: number;
       readonly retryDelayMs: number;
     }
+  /** Calls that the caller has left go on at the app: they count as its open streams (CVE-2025-8671). */
+  | { readonly kind: 'too-many-left'; readonly max: number }
   | { readonly kind: 'shed'; readonly shed: Shed }
   | QuotaShortage
   | ProtectionRefusal
