@@ -88,12 +88,23 @@ async function tour(
   const ended = mesh.failed.then((error) => Promise.reject(error));
   try {
     const trace = createTourTrace({ recorder, receiver, clock: context.clock });
-    const toured = runTour({ mesh: mesh.state, screen: context.out, trace, signal: context.signal });
+    const toured = runTour({
+      mesh: mesh.state,
+      screen: context.out,
+      trace,
+      signal: context.signal,
+      verifyAudit: (folder) => verifyAudit(context, folder),
+    });
     const failed = await Promise.race([toured, ended]);
     return failed.length;
   } finally {
     await recorder.shutdown();
   }
+}
+
+async function verifyAudit(context: CommandContext, folder: string): Promise<boolean> {
+  const { auditVerifyCommand } = await import('./audit-verify-command.ts');
+  return (await auditVerifyCommand(context, folder, {})) === EXIT.ok;
 }
 
 /** Until Ctrl-C, or until a process of the mesh ends. */

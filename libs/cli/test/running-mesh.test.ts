@@ -51,7 +51,7 @@ function isAlive(pid: number): boolean {
 }
 
 describe('a running mesh', () => {
-  it('shows a generation, an embedding comparison, a graph, a refusal and a trace through every process', async () => {
+  it('shows each thing that the tour is for, and what comes of it', async () => {
     let shown = '';
     const recorder = await createSpanRecorder({
       serviceName: 'gatehouse-cli',
@@ -59,11 +59,26 @@ describe('a running mesh', () => {
     });
     const trace = createTourTrace({ recorder, receiver, clock: Date.now });
     const screen = createScreen({ write: (text) => (shown += text) });
-    const failed = await runTour({ mesh: mesh.state, screen, trace, signal: new AbortController().signal });
+    const failed = await runTour({
+      mesh: mesh.state,
+      screen,
+      trace,
+      signal: new AbortController().signal,
+      verifyAudit: async (folder) => {
+        const { exitCode, out } = await runCli(dataDir, 'audit', 'verify', folder);
+        shown += out;
+        return exitCode === 0;
+      },
+    });
     await recorder.shutdown();
     expect({ failed, shown }).toMatchObject({ failed: [] });
     expect(shown).toMatch(/\d+ tokens from smollm2-135m-instruct/);
     expect(shown).toMatch(/PERMISSION_DENIED/);
+    expect(shown).toMatch(/✗ intern-may-not-run-models/);
+    expect(shown).toMatch(/RESOURCE_EXHAUSTED/);
+    expect(shown).toMatch(/Card on file: +\[CARD_1\]/);
+    expect(shown).toMatch(/long-answers-need-approval, in shadow/);
+    expect(shown).toMatch(/entr(y|ies) \d+.*segment-/);
     expect(shown).toMatch(/orchestration-sidecar.*StreamExecute.*rule developer-may-call-everything/);
     expect(shown).toMatch(/inference-sidecar.*rule orchestration-may-generate/);
   }, 90_000);

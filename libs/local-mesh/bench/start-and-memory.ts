@@ -2,10 +2,12 @@
  * How long does the local mesh take to be ready, and how much memory does each process hold after the tour? The mesh
  * starts twice on free ports: the first start warms caches, the second counts. Linux only: memory is read from /proc.
  */
+import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { createSpanRecorder } from '@gatehouse/telemetry/span-recorder';
 import { createScreen, createTourTrace, receiveTraces, runTour, startLocalMesh } from '../src/index.ts';
 
@@ -13,6 +15,7 @@ const READY_SECONDS_TARGET = 20;
 const MEGABYTES_TARGET: Readonly<Record<string, number>> = { inference: 600, embeddings: 350 };
 const SIDECAR_MEGABYTES_TARGET = 130;
 
+const run = promisify(execFile);
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const clock = (): number => Date.now();
 /** Both starts keep compiled code in one place, as two starts of one checkout do. */
@@ -62,7 +65,17 @@ async function startOnce(showMemory: boolean): Promise<number> {
     const recorder = await createSpanRecorder({ serviceName: 'bench', otlpEndpoint: receiver.endpoint });
     const trace = createTourTrace({ recorder, receiver, clock });
     const screen = createScreen({ write: () => true });
-    const failed = await runTour({ mesh: mesh.state, screen, trace, signal: new AbortController().signal });
+    const failed = await runTour({
+      mesh: mesh.state,
+      screen,
+      trace,
+      signal: new AbortController().signal,
+      verifyAudit: (folder) =>
+        run(process.execPath, [join(root, 'libs/cli/src/main.ts'), 'audit', 'verify', folder]).then(
+          () => true,
+          () => false,
+        ),
+    });
     await recorder.shutdown();
     if (failed.length > 0) throw new Error(`the tour failed: ${failed.join(', ')}`);
     console.log('resident memory after the tour, megabytes');

@@ -2,6 +2,7 @@ import { readCallFailure } from '../call-failure.ts';
 import { isServiceError } from '../mesh-client.ts';
 import type { MeshState } from '../mesh-state.ts';
 import type { Screen } from '../screen.ts';
+import { tourAudit } from './audit-step.ts';
 import { tourEmbeddings } from './embeddings-step.ts';
 import { tourGeneration } from './generation-step.ts';
 import { tourOrchestration } from './orchestration-step.ts';
@@ -18,6 +19,8 @@ export type TourContext = {
   readonly screen: Screen;
   readonly trace: TourTrace;
   readonly signal: AbortSignal;
+  /** Shows whether the audit records of a folder are those that were written. @returns whether they are */
+  readonly verifyAudit: (folder: string) => Promise<boolean>;
 };
 
 /** Shows one thing. Throws when it does not come out as it should. */
@@ -31,6 +34,7 @@ const STEPS: readonly TourStep[] = [
   { title: 'A quota of tokens ends a stream in its middle', show: tourQuota },
   { title: 'A card number is taken out of a streamed answer', show: tourRedaction },
   { title: 'What a rule in shadow would have refused', show: tourShadow },
+  { title: 'The audit records, verified, and with one byte changed', show: tourAudit },
   { title: 'The trace of the graph, through every process', show: tourTraceTree },
 ];
 
