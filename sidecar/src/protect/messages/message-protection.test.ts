@@ -419,6 +419,30 @@ describe('a text that comes in pieces', () => {
     });
   });
 
+  test('a message that names one text ends that one, and leaves the others as they are', () => {
+    const piece = (path: string, text: string): Buffer =>
+      Buffer.from(
+        StreamExecuteResponse.encode({
+          event: { $case: 'nodeDelta', value: { path, text, outputTokens: 1, attempt: 1 } },
+        }).finish(),
+      );
+    const over = Buffer.from(
+      StreamExecuteResponse.encode(
+        StreamExecuteResponse.fromPartial({ event: { $case: 'nodeEnded', value: { path: 'one' } } }),
+      ).finish(),
+    );
+    const out = sendThrough(cards(STREAM_EXECUTE).response, [
+      piece('one', 'ends in 41'),
+      piece('two', '4111 1111 '),
+      over,
+      piece('two', '1111 1111? '),
+    ]).map((body) => {
+      const { event } = StreamExecuteResponse.decode(body);
+      return event?.$case === 'nodeDelta' ? `${event.value.path}: ${event.value.text}` : event?.$case;
+    });
+    expect(out).toEqual(['one: ends in ', 'two: ', 'one: 41', 'nodeEnded', 'two: [CARD_1]? ']);
+  });
+
   test('the whole text in a last event has the placeholders of its pieces', () => {
     const event = Buffer.from(
       StreamExecuteResponse.encode({
