@@ -20,7 +20,7 @@ export type SliceEndpoint = {
   };
 };
 
-export type Slice = {
+type Slice = {
   readonly addressType?: 'IPv4' | 'IPv6' | 'FQDN';
   readonly endpoints: readonly SliceEndpoint[] | null;
   readonly ports?: readonly { readonly name?: string; readonly port?: number }[];
