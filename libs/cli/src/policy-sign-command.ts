@@ -32,7 +32,7 @@ export async function policySignCommand(
   }
   const file = `${policyFile}${SIGNATURE_SUFFIX}`;
   await writeFile(file, `${signature}\n`);
-  const covered = files.length === 1 ? '' : ` and the ${files.length - 1} files that it includes`;
+  const covered = files.length === 1 ? '' : `, and what it includes: ${files.length - 1}`;
   context.out.line(`${file} signs ${policy.version}: ${policyFile}${covered}`);
   return EXIT.ok;
 }

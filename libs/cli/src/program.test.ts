@@ -189,7 +189,7 @@ rules:
     const open = publicKey.export({ format: 'jwk' });
     const signers = await file('signers.json', JSON.stringify({ keys: [open] }));
     const signed = await runCli(folder, 'policy', 'sign', policy, '--key', key);
-    expect(signed.out).toContain('and the 1 files that it includes');
+    expect(signed.out).toContain('and what it includes: 1');
     const check = async (): Promise<string> => {
       const config = await file(
         'sidecar.yaml',

@@ -79,12 +79,13 @@ interface CompiledToken {
 /** Who asks, as conditions see it. */
 export type CallerScope = ConditionScope['identity'];
 
-/** What the conditions of one decision see; made when the first of them asks. */
+/** What the conditions of one decision see; each part is made when the first of them looks at it. */
 export class DecisionScope {
   readonly #caller: CallerScope;
   readonly #request: DecisionRequest;
   readonly #readers: ReadonlyMap<string, ClaimsReader>;
-  #scope: ConditionScope | null = null;
+  #token: ConditionScope['token'] | null = null;
+  #fields: ConditionScope['request'] | null = null;
 
   /** @param readers by the issuer's name */
   constructor(caller: CallerScope, request: DecisionRequest, readers: ReadonlyMap<string, ClaimsReader>) {
@@ -102,32 +103,41 @@ export class DecisionScope {
   }
 
   ask(condition: Condition): ConditionAnswer {
-    this.#scope ??= this.#make();
-    return condition.evaluate(this.#scope);
+    const { reads } = condition;
+    if (reads.token) this.#token ??= this.#makeToken();
+    if (reads.requestFields.size > 0) this.#fields ??= this.#makeFields();
+    return condition.evaluate({
+      identity: this.#caller,
+      token: this.#token ?? NOTHING,
+      request: this.#fields ?? NOTHING,
+      now: reads.now ? new Date(this.#request.nowMs) : NO_TIME,
+    });
   }
 
-  #make(): ConditionScope {
-    const { model, outputTokensLimit, priority, token, nowMs } = this.#request;
-    const { name, version } = model === null ? NO_MODEL : splitModel(model);
-    const claims = token === null ? undefined : this.#readers.get(token.issuer)?.read(token.claims);
-    return {
-      identity: this.#caller,
-      token:
-        token !== null && claims !== undefined && 'claims' in claims
-          ? { issuer: token.issuer, claims: claims.claims }
-          : {},
-      request: {
-        ...(name === null ? {} : { model: name }),
-        ...(version === null ? {} : { model_version: version }),
-        ...(outputTokensLimit === null ? {} : { max_output_tokens: BigInt(outputTokensLimit) }),
-        ...(priority === null ? {} : { priority: BigInt(priority) }),
-      },
-      now: new Date(nowMs),
-    };
+  #makeToken(): ConditionScope['token'] {
+    const { token } = this.#request;
+    const read = token === null ? undefined : this.#readers.get(token.issuer)?.read(token.claims);
+    return token !== null && read !== undefined && 'claims' in read
+      ? { issuer: token.issuer, claims: read.claims }
+      : NOTHING;
+  }
+
+  #makeFields(): ConditionScope['request'] {
+    const { model, outputTokensLimit, priority } = this.#request;
+    const fields: { -readonly [Key in keyof ConditionScope['request']]: ConditionScope['request'][Key] } = {};
+    if (model !== null) {
+      const { name, version } = splitModel(model);
+      fields.model = name;
+      if (version !== null) fields.model_version = version;
+    }
+    if (outputTokensLimit !== null) fields.max_output_tokens = BigInt(outputTokensLimit);
+    if (priority !== null) fields.priority = BigInt(priority);
+    return fields;
   }
 }
 
-const NO_MODEL = { name: null, version: null };
+const NOTHING = {};
+const NO_TIME = new Date(0);
 
 /**
  * Null: the rule matches. Identity and method are taken as matched. A condition that fails keeps a rule that allows from

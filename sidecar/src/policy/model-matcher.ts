@@ -17,6 +17,9 @@ export class ModelMatcher {
   /** Names without stars and versions: one look-up. */
   readonly #exact: ReadonlySet<string>;
   readonly #patterns: readonly ModelPattern[];
+  /** The last question and its answer: callers ask for few models. */
+  #asked = '';
+  #answer: boolean | null = null;
 
   constructor(models: readonly string[]) {
     const isExact = (model: string): boolean => !model.includes('*') && !model.includes('@');
@@ -26,6 +29,14 @@ export class ModelMatcher {
 
   /** @param model `name` or `name@version` */
   matches(model: string): boolean {
+    if (this.#answer === null || model !== this.#asked) {
+      this.#answer = this.#find(model);
+      this.#asked = model;
+    }
+    return this.#answer;
+  }
+
+  #find(model: string): boolean {
     const { name, version } = splitModel(model);
     if (this.#exact.has(name)) return true;
     return this.#patterns.some(
