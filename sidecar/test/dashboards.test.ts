@@ -3,9 +3,10 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { stringify } from 'yaml';
 import { run } from './support/calls.ts';
 import { ensurePrometheus, type Prometheus, startPrometheus } from './support/prometheus.ts';
-import { startTestMesh, type TestMesh } from './support/test-mesh.ts';
+import { spiffe, startTestMesh, type TestMesh, TRUST_DOMAIN } from './support/test-mesh.ts';
 
 type Dashboard = {
   readonly panels: readonly {
@@ -18,6 +19,37 @@ type Dashboard = {
 };
 
 const FOLDER = new URL('../../charts/gatehouse/dashboards/', import.meta.url).pathname;
+/** Of everything that has a panel something: limits, protections, rules in shadow. */
+const POLICY = stringify({
+  version: 'dashboards-1',
+  trustDomains: [TRUST_DOMAIN],
+  rules: [
+    {
+      id: 'callers',
+      effect: 'ALLOW',
+      identities: [spiffe('caller'), spiffe('picky')],
+      permissions: ['echo.call'],
+    },
+    {
+      id: 'no-picky-callers',
+      effect: 'DENY',
+      shadow: true,
+      identities: [spiffe('picky')],
+      permissions: ['echo.call'],
+    },
+  ],
+  limits: [
+    {
+      id: 'by-model',
+      match: { identities: [spiffe('picky')] },
+      per: ['identity', 'model'],
+      requests: { perSecond: 5 },
+      concurrentCalls: 10,
+    },
+  ],
+  protections: [{ id: 'no-cards', detectors: ['CARD'], action: 'REDACT' }],
+});
+const CARD = 'card 4242 4242 4242 4242';
 /** Two scrapes within the window make a rate; this many seconds of calls give every panel several. */
 const CALLS_MS = 6000;
 const program = await ensurePrometheus();
@@ -28,7 +60,7 @@ describe.skipIf(program === null)('the dashboards', () => {
   let prometheus: Prometheus;
 
   beforeAll(async () => {
-    mesh = await startTestMesh();
+    mesh = await startTestMesh({ policy: POLICY, audit: {} });
     prometheus = await startPrometheus(program ?? '', {
       'gatehouse-echo': mesh.inbound.telemetryAddress,
       'gatehouse-caller': mesh.egress.telemetryAddress,
@@ -40,7 +72,7 @@ describe.skipIf(program === null)('the dashboards', () => {
     ];
     const until = performance.now() + CALLS_MS;
     while (performance.now() < until) {
-      await run(caller, 'unary', [{}]);
+      await run(caller, 'unary', [{ text: CARD }]);
       await run(picky, 'unary', [{ model: 'small-1' }]);
       await run(stranger, 'unary', [{}]);
       await delay(50);
