@@ -22,8 +22,6 @@ export type Sidecar = {
   readonly adminAddress: string;
   /** Not ready → GOAWAY → calls in flight finish → closed, within limits.drainMsMax. Resolves when all is closed. */
   drain(): Promise<void>;
-  /** The inbound half of it; the app's own calls go on. */
-  drainInbound(): Promise<void>;
 };
 
 /**
@@ -81,7 +79,6 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
       await drain.all();
       await stop({ base, app, health, admin, telemetry });
     },
-    drainInbound: () => drain.inbound(),
   };
 }
 

@@ -52,6 +52,7 @@ describe('addressesOf', () => {
     expect(addressesOf([six, slice([at('10.0.0.1')])], 'mtls')).toEqual(['10.0.0.1:8443']);
     expect(addressesOf([six], 'mtls')).toEqual(['[fd00::1]:8443']);
     expect(addressesOf([slice([at('example.org')], { addressType: 'FQDN' })], 'mtls')).toEqual([]);
+    expect(addressesOf([slice([at('example.org')])], 'mtls')).toEqual([]);
   });
 
   it('has nothing to give of a slice without endpoints', () => {

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 import { toEndpoints } from './ip-addresses.ts';
 
@@ -59,7 +60,7 @@ export function addressesOf(slices: Iterable<EndpointSlice>, port: number | stri
     for (const { addresses, conditions } of slice.endpoints ?? []) {
       // The addresses of one endpoint are interchangeable (API reference: consumers use the first).
       const [ip] = addresses;
-      if (ip === undefined) continue;
+      if (ip === undefined || isIP(ip) === 0) continue;
       if (conditions?.ready !== false) ready.push({ ip, port: number });
       else if (conditions.serving === true && conditions.terminating === true)
         ending.push({ ip, port: number });

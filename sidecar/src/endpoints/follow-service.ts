@@ -43,6 +43,7 @@ const WATCH_GRACE_MS = 15_000;
 /** A slice has at most 1,000 endpoints; 100 is the usual. */
 const LINE_BYTES_MAX = 4 * 1024 * 1024;
 const LIST_BYTES_MAX = 64 * 1024 * 1024;
+const LIST_MS_MAX = 30_000;
 const GONE = 410;
 
 /**
@@ -146,7 +147,8 @@ class SliceWatch {
   }
 
   async #list(): Promise<void> {
-    const stream = await this.#get({}, this.#signal);
+    const inTime = AbortSignal.any([this.#signal, AbortSignal.timeout(LIST_MS_MAX)]);
+    const stream = await this.#get({}, inTime);
     let text = '';
     for await (const chunk of stream.setEncoding('utf8')) {
       text += String(chunk);
