@@ -1,11 +1,21 @@
 /** gRPC's standard interoperability cases through client → egress sidecar → mTLS → inbound sidecar → server. */
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { findPythonWithGrpcio } from '../support/python-with-grpcio.ts';
 import { startCompressingServer } from './support/compressing-server.ts';
-import { type ConformanceMesh, startConformanceMesh } from './support/conformance-mesh.ts';
-import { externalTool } from './support/external-tool.ts';
+import { type ConformanceMesh, startConformanceMesh, UPSTREAM } from './support/conformance-mesh.ts';
+import { externalTool, finished } from './support/external-tool.ts';
 import { GO_CASES, runGrpcGoClient, startGrpcGoServer } from './support/grpc-go.ts';
 import { type AppServer, startGrpcJsServer } from './support/grpc-js-server.ts';
 import { COMPRESSION_CASES, INTEROP_CASES } from './support/interop-cases.ts';
+
+/** Another implementation that compresses: grpc-go's interoperability client has no such case. */
+const PYTHON_CLIENT = fileURLToPath(new URL('./support/compression_client.py', import.meta.url));
+const python = await findPythonWithGrpcio();
+if ('missing' in python) {
+  if (process.env['CI'] === 'true') throw new Error(python.missing);
+  process.stderr.write(`not run: ${python.missing}\n`);
+}
 
 const tool = await externalTool('grpc-interop');
 const goFolder = 'folder' in tool ? tool.folder : '';
@@ -60,4 +70,15 @@ describe('with a server that sees the compressed flag of each message', () => {
   test.each(Object.entries(COMPRESSION_CASES))('the client of grpc-js passes %s', async (_name, run) => {
     await expect(run(address())).resolves.toBeUndefined();
   });
+
+  test.skipIf('missing' in python).each(Object.keys(COMPRESSION_CASES))(
+    'the client of grpcio passes %s',
+    async (name) => {
+      const { file } = python as { file: string };
+      const ran = await finished(file, [PYTHON_CLIENT, address(), UPSTREAM, name], undefined, {
+        timeoutMs: 60_000,
+      });
+      expect(ran).toMatchObject({ code: 0, stderr: '' });
+    },
+  );
 });
