@@ -16,6 +16,8 @@ type Run = {
   readonly streams: number;
   /** Streams that are begun in all; as many as `streams` at once. */
   readonly streamsTotal: number;
+  /** All go on for long, and none says so: what they take is taken on the way. */
+  readonly areLong?: boolean;
 };
 
 export type RunResult = {
@@ -38,11 +40,12 @@ export async function runStreams(run: Run): Promise<RunResult> {
     while (begun < run.streamsTotal) {
       begun += 1;
       const quotas = run.sidecars[pick(run.sidecars.length)] as Quotas;
-      const length = 1 + pick(300);
-      const input = pick(40);
+      const saysLength = run.areLong !== true && pick(4) === 0;
+      const length = (run.areLong === true ? 300 : 1) + pick(saysLength ? 60 : 300);
+      const input = pick(10);
       const subject = subjectOf([run.limit], {
-        inputBound: input + pick(100),
-        outputLimit: pick(2) === 0 ? length : null,
+        inputBound: input + pick(20),
+        outputLimit: saysLength ? length : null,
       });
       const lease = await quotas.admit(subject);
       if ('kind' in lease) {
@@ -50,7 +53,7 @@ export async function runStreams(run: Run): Promise<RunResult> {
         await run.pause();
         continue;
       }
-      const leavesAfter = pick(4) === 0 ? pick(length) : length;
+      const leavesAfter = run.areLong !== true && pick(4) === 0 ? pick(length) : length;
       let delivered = 0;
       let output = 0;
       let isCut = false;
