@@ -178,6 +178,8 @@ const malformedResponses: [string, Buffer[]][] = [
   ['informational and ended', [headers(1, END, [[':status', '103']])]],
   ['with a request field', [headers(1, END, [...RESPONSE, [':path', '/']])]],
   ['with DATA before its head', [data(1, 0, 'x')]],
+  ['204 with a body', [headers(1, Flag.END_HEADERS, [[':status', '204']]), data(1, 0, 'x')]],
+  ['304 with a body', [headers(1, Flag.END_HEADERS, [[':status', '304']]), data(1, Flag.END_STREAM, 'x')]],
   [
     'shorter than its content-length',
     [headers(1, Flag.END_HEADERS, [...RESPONSE, ['content-length', '3']]), data(1, Flag.END_STREAM, 'xy')],
