@@ -42,7 +42,10 @@ const FIRST = SCENARIOS[0] as Scenario;
 
 export const RULE_COUNTS = [1, 100, 10_000] as const;
 
-/** Cost by the number of policy rules, and with an end-user token required, beside the plain sidecar. */
+/** True for every call: what is measured is a rule that matches. */
+const CONDITION = 'token.claims.team == "ml" && identity.trust_domain == "bench.gatehouse"';
+
+/** Cost by the number of policy rules, and with an end-user token and a condition, beside the plain sidecar. */
 export async function measurePolicies({
   load,
   ground,
@@ -53,9 +56,10 @@ export async function measurePolicies({
   const variants: SidecarVariant[] = [
     ...RULE_COUNTS.map((rules) => ({ name: `rules-${rules}`, rules })),
     { name: 'token', issuer },
+    { name: 'token-and-condition', issuer, condition: CONDITION },
   ];
   return withCandidates(ground, variants.map(sidecar), async (running) => {
-    const table = await measureTable(load, running, [{ ...FIRST, tokens: { token } }], pace);
+    const table = await measureTable(load, running, [{ ...FIRST, tokens: { token, 'token-and-condition': token } }], pace);
     return table.get(FIRST.id) ?? new Map<string, Measured>();
   });
 }
@@ -100,6 +104,17 @@ export async function measureCeiling({ load, pace }: Bench): Promise<Measured | 
   };
   const table = await measureTable(load, [itself], [{ ...FIRST, id: 'ceiling' }], pace);
   return table.get('ceiling')?.get('none');
+}
+
+/** The sidecar as one process on a core, and as two behind one port, one of them on the core of the load. */
+export async function measureCores(
+  { load, ground, pace }: Bench,
+  scenarios: readonly Scenario[],
+): Promise<Table> {
+  const variants: SidecarVariant[] = [{ name: 'one process' }, { name: 'two processes', processes: 2 }];
+  return withCandidates(ground, variants.map(sidecar), (running) =>
+    measureTable(load, running, scenarios, pace),
+  );
 }
 
 const PROFILE_WARM_MS = 3000;

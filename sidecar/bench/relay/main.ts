@@ -16,6 +16,7 @@ import {
   type Bench,
   measureCeiling,
   measureConnections,
+  measureCores,
   measureHandshakes,
   measureNodeVariants,
   measurePolicies,
@@ -55,7 +56,7 @@ const shortPace = { rounds: Math.min(2, pace.rounds), seconds: 0.8 };
 const say = (line: string): void => console.error(line);
 const scenario = (id: string): Scenario => SCENARIOS.find((each) => each.id === id) as Scenario;
 
-/** Writes what there is after each part, so that a run which is cut short leaves the parts before. */
+/** Writes what there is after each part, so that a run which is cut short, or a part that fails, leaves the others. */
 async function writeResults(file: string, bench: Bench, candidates: readonly Candidate[]): Promise<void> {
   const short = { ...bench, pace: shortPace };
   say('the load by itself');
@@ -74,7 +75,8 @@ async function writeResults(file: string, bench: Bench, candidates: readonly Can
       policies: new Map(),
       profiles: new Map(),
       nodeVariants: [],
-      imports: await measureImports(),
+      imports: [],
+      cores: new Map(),
     };
     const command = 'pnpm bench:relay';
     return { command, versions, idleMb, absent, table, ceiling, connections, handshakes, pace, ...others };
@@ -86,19 +88,33 @@ async function writeResults(file: string, bench: Bench, candidates: readonly Can
     say(`written: ${file}`);
   };
   await write({});
-  say('policies');
-  await write({ policies: await measurePolicies(short) });
-  say('profiles');
-  const profiles = new Map<string, ProfileSummary>();
+  const first = [scenario('unary-4x8'), scenario('unary-200x1')];
+  const parts: Record<string, () => Promise<Partial<Results>>> = {
+    imports: async () => ({ imports: await measureImports() }),
+    policies: async () => ({ policies: await measurePolicies(short) }),
+    'a second core': async () => ({ cores: await measureCores(short, first) }),
+    profiles: async () => ({ profiles: await profiles(bench) }),
+    'ways to start Node': async () => ({ nodeVariants: await measureNodeVariants(short, first) }),
+  };
+  for (const [name, measure] of Object.entries(parts)) {
+    say(name);
+    try {
+      await write(await measure());
+    } catch (error) {
+      // What was measured before is worth keeping, and what comes after is worth trying.
+      say(`${name} could not be measured: ${String(error)}`);
+      process.exitCode = 1;
+    }
+  }
+}
+
+async function profiles(bench: Bench): Promise<Map<string, ProfileSummary>> {
+  const found = new Map<string, ProfileSummary>();
   for (const id of ['unary-4x8', 'unary-200x1', 'burst']) {
     const profile = await profileScenario(bench, scenario(id));
-    if (profile) profiles.set(scenario(id).title, profile);
+    if (profile) found.set(scenario(id).title, profile);
   }
-  await write({ profiles });
-  say('ways to start Node');
-  await write({
-    nodeVariants: await measureNodeVariants(short, [scenario('unary-4x8'), scenario('unary-200x1')]),
-  });
+  return found;
 }
 
 for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => process.exit(1));

@@ -25,7 +25,7 @@ export type Table = Map<string, Map<string, Measured>>;
 export type Pace = { readonly rounds: number; readonly seconds: number };
 
 /** The JIT of a candidate in JavaScript has to have seen a scenario, and no peer may lack the same chance. */
-const WARM_CALLS_FIRST = 20_000;
+const WARM_CALLS_FIRST = 50_000;
 const WARM_MS = 400;
 /** A cell during which others had more of the machine than this is measured again, and the quietest one counts. */
 const FOREIGN_SHARE_MAX = 0.08;

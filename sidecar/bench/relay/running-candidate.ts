@@ -12,7 +12,7 @@ const SAID_CHARACTERS_MAX = 2000;
 /** From the open port to where a start's own work has settled. */
 const SETTLE_MS = 1500;
 
-/** A candidate that runs, pinned to the second core. */
+/** A candidate that runs, pinned to the second core or to those that it names. */
 export type RunningCandidate = {
   readonly name: string;
   readonly version: string;
@@ -28,7 +28,7 @@ export async function startCandidate(candidate: Candidate, ground: Ground): Prom
   if (version === null) return null;
   const port = await freePort();
   const { command, args, env } = await candidate.prepare(ground, port);
-  const child = spawn('taskset', ['-c', CORE, command, ...args], {
+  const child = spawn('taskset', ['-c', candidate.cores ?? CORE, command, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   });

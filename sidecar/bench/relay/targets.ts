@@ -31,7 +31,7 @@ export function judge(
   if (token !== null) {
     const ratio = token.tokenMicros / token.plainMicros;
     verdicts.push({
-      scenario: 'token required, verified before (no CEL condition: there is none yet)',
+      scenario: 'token required, verified before, and a CEL condition on top',
       target: `≤ ${TOKEN_RATIO_MAX} × without`,
       measured: `${ratio.toFixed(2)} ×`,
       met: ratio <= TOKEN_RATIO_MAX,

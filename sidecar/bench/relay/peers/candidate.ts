@@ -20,6 +20,8 @@ type Launch = {
 
 export type Candidate = {
   readonly name: string;
+  /** Cores that it runs on, as `taskset` takes them. Default: the second alone. */
+  readonly cores?: string;
   /** @returns the version, or null when the program is not there */
   version(): Promise<string | null>;
   /** Writes what it needs into the folder. It listens on 127.0.0.1:`port`, TLS 1.3 with client certificates. */

@@ -14,18 +14,25 @@ export type SidecarVariant = {
   readonly rules?: number;
   /** The JWKS file of an issuer whose token the rule then asks for. */
   readonly issuer?: { readonly name: string; readonly audience: string; readonly jwksFile: string };
+  /** A CEL expression that must be true as well. */
+  readonly condition?: string;
+  /** Processes behind one port, each on a core of its own from the second on, and the first core then. Default 1. */
+  readonly processes?: number;
   readonly appAddress?: string;
 };
 
 /** A small young generation: what calls leave behind dies at once, and the default would be 20 to 60 MB more. */
 const NODE_FLAGS = ['--max-semi-space-size=4'];
 const MAIN = fileURLToPath(new URL('../../../src/main.ts', import.meta.url));
+const SEVERAL = fileURLToPath(new URL('./several-sidecars.ts', import.meta.url));
 
 /** Our sidecar's inbound side with everything on: identity, policy, admission, metrics, traces at 1 %. */
 export function sidecar(variant: SidecarVariant): Candidate {
-  const { name, nodeFlags = NODE_FLAGS, env = {} } = variant;
+  const { name, nodeFlags = NODE_FLAGS, env = {}, processes = 1 } = variant;
+  const program = processes === 1 ? [MAIN] : [SEVERAL, MAIN, String(processes)];
   return {
     name,
+    ...(processes > 1 && { cores: '0,1' }),
     version: async () => `(Node ${process.version} ${nodeFlags.join(' ')})`,
     prepare: async (ground, port) => {
       const folder = join(ground.folder, name);
@@ -36,7 +43,7 @@ export function sidecar(variant: SidecarVariant): Candidate {
       await writeFile(join(folder, 'sidecar.yaml'), stringify(config(ground, folder, { port, app })));
       return {
         command: process.execPath,
-        args: [...nodeFlags, MAIN, '--config', join(folder, 'sidecar.yaml')],
+        args: [...nodeFlags, ...program, '--config', join(folder, 'sidecar.yaml')],
         env,
       };
     },
@@ -56,7 +63,7 @@ function config(ground: Ground, folder: string, { port, app }: { port: number; a
   };
 }
 
-function policy(ground: Ground, { rules = 1, issuer }: SidecarVariant): object {
+function policy(ground: Ground, { rules = 1, issuer, condition }: SidecarVariant): object {
   const others = Array.from({ length: rules - 1 }, (_, index) => ({
     id: `other-${index}`,
     effect: 'ALLOW',
@@ -69,6 +76,7 @@ function policy(ground: Ground, { rules = 1, issuer }: SidecarVariant): object {
     identities: [ground.callerSpiffeId],
     permissions: ['echo.call'],
     ...(issuer && { token: { issuer: issuer.name } }),
+    ...(condition && { condition }),
   };
   const { name = '', audience = '', jwksFile = '' } = issuer ?? {};
   const issuers = [
