@@ -9,8 +9,8 @@ import { loadContract } from '@gatehouse/contracts';
 import { formatProblem } from '@gatehouse/documents';
 import { compilePolicy, type DecisionRequest, type IdentityRules } from '../src/policy/index.ts';
 
-const ROUNDS = 24;
-const DECISIONS_PER_ROUND = 20_000;
+const ROUNDS = 12;
+const DECISIONS_PER_ROUND = 200_000;
 const CALLER = 'spiffe://gatehouse.local/ns/local/sa/caller';
 const GENERATE = 'gatehouse.inference.v1.InferenceService/Generate';
 
