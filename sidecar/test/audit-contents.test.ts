@@ -12,6 +12,9 @@ import { type Ask, type Generator, generatorAs } from './support/generate-calls.
 import { spiffe, startTestMesh, type TestMesh, TRUST_DOMAIN } from './support/test-mesh.ts';
 import { startTokenApp, type TokenApp } from './support/token-app.ts';
 
+/** A busy machine takes its time. */
+const waitFor = <T>(check: () => T | Promise<T>): Promise<T> =>
+  vi.waitFor(check, { timeout: 10_000, interval: 20 });
 const CARD = '4111 1111 1111 1111';
 const EVERYBODY = [`spiffe://${TRUST_DOMAIN}/**`];
 const SUBJECT = 'ada@example.com';
@@ -77,7 +80,7 @@ afterAll(async () => {
 });
 
 async function newest(count: number): Promise<AuditRecord> {
-  return vi.waitFor(async () => {
+  return waitFor(async () => {
     const records: AuditRecord[] = [];
     for await (const { content } of readEntries(join(mesh.folder, 'audit-0')))
       if (content.$case === 'record') records.push(content.value);

@@ -19,6 +19,9 @@ import { mountSmallDisk } from './support/small-disk.ts';
 import { startSpanReceiver } from './support/span-receiver.ts';
 import { type MeshOptions, OPEN_POLICY, spiffe, startTestMesh, type TestMesh } from './support/test-mesh.ts';
 
+/** A busy machine takes its time. */
+const waitFor = <T>(check: () => T | Promise<T>): Promise<T> =>
+  vi.waitFor(check, { timeout: 10_000, interval: 20 });
 const UNARY = 'testing.echo.v1.EchoService/Unary';
 const after: (() => unknown)[] = [];
 afterEach(async () => {
@@ -44,7 +47,7 @@ async function recordsIn(mesh: TestMesh): Promise<AuditRecord[]> {
 }
 
 function untilRecorded(mesh: TestMesh, count: number): Promise<AuditRecord[]> {
-  return vi.waitFor(async () => {
+  return waitFor(async () => {
     const records = await recordsIn(mesh);
     expect(records.length).toBeGreaterThanOrEqual(count);
     return records;
@@ -202,12 +205,42 @@ test('on a full disk calls are refused, readiness says why, and all is well when
   ]);
   expect(await mesh.metrics(inbound)).toMatch(/^gatehouse_audit_failing 1$/m);
   await disk.free();
-  await vi.waitFor(async () => expect((await run(client, 'unary', [{}])).code).toBe(status.OK));
+  await waitFor(async () => expect((await run(client, 'unary', [{}])).code).toBe(status.OK));
   expect((await fetch(`http://${inbound.telemetryAddress}/readyz`)).status).toBe(200);
   await inbound.drain();
   expect((await verifyChain(join(mesh.folder, 'audit-0'))).problems).toEqual([]);
   // Every call that was let in has its record, in the time of the full disk, too.
   expect((await recordsIn(mesh)).filter(({ reason }) => reason === '').length).toBeGreaterThanOrEqual(calls);
+});
+
+test('an answer whose record the disk does not take is withheld, and the record says so in the end', async ({
+  skip,
+}) => {
+  const mesh = await startAuditedMesh({ answerWaits: true }, { audit: { retryMs: 20 } });
+  const client = await mesh.clientAs('caller');
+  await mesh.inbound.drain();
+  const disk = await mountSmallDisk(join(mesh.folder, 'audit-0'), 256);
+  if (disk === null) return skip('mounting a file system takes privileges');
+  after.push(disk.unmount, () => mesh.inbounds[0]?.drain());
+  await mesh.restartInbound(0);
+  const { traceId, metadata } = traced();
+  const stream = startCall(client, 'serverStream', [{ count: 100, delayMs: 10, text: 'x' }], { metadata });
+  await stream.firstAnswer;
+  await disk.fill();
+  await waitFor(async () => expect((await run(client, 'unary', [{}])).code).toBe(status.UNAVAILABLE));
+  expect(await stream.ended).toMatchObject({
+    code: status.UNAVAILABLE,
+    answers: { length: 100 },
+    details: { errorInfo: { reason: 'AUDIT_UNAVAILABLE' } },
+  });
+  await disk.free();
+  await waitFor(async () =>
+    expect((await recordsIn(mesh)).find((record) => record.traceId === traceId)).toMatchObject({
+      allowed: true,
+      reason: 'AUDIT_UNAVAILABLE',
+      outcome: { status: status.UNAVAILABLE, responseMessages: 100 },
+    }),
+  );
 });
 
 test('where policy lets calls go on, a full disk loses records, loudly, and the chain says how many', async ({
@@ -223,7 +256,7 @@ test('where policy lets calls go on, a full disk loses records, loudly, and the 
   await mesh.restartInbound(0);
   const inbound = mesh.inbounds[0] as TestMesh['inbound'];
   await disk.fill();
-  await vi.waitFor(async () => {
+  await waitFor(async () => {
     expect((await run(client, 'unary', [{}])).code).toBe(status.OK);
     expect(await mesh.metrics(inbound)).toMatch(/^gatehouse_audit_records_total\{result="lost"\} [1-9]/m);
   });
@@ -233,7 +266,7 @@ test('where policy lets calls go on, a full disk loses records, loudly, and the 
     expect.stringMatching(/^ready\naudit records cannot be written: ENOSPC/),
   ]);
   await disk.free();
-  await vi.waitFor(async () => {
+  await waitFor(async () => {
     const lost: bigint[] = [];
     for await (const { content } of readEntries(join(mesh.folder, 'audit-0')))
       if (content.$case === 'lost') lost.push(content.value.records);

@@ -12,6 +12,17 @@ export type AuditFolder = {
   readonly keyFile: string | null;
 };
 
+/** Runs what reads segments. @throws CommandError where one can't be read, or goes while it is */
+export async function readingAudit<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    const { code, path } = error as NodeJS.ErrnoException;
+    if (code === undefined || path === undefined) throw error;
+    throw new CommandError(`${path} cannot be read (${code})`);
+  }
+}
+
 /**
  * Takes a folder, or the name of a service of the local mesh.
  * @throws CommandError when there is no such folder

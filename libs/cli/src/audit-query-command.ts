@@ -1,7 +1,7 @@
 import { AuditRecord } from '@gatehouse/contracts/audit';
 import type { RecordFilter } from '@gatehouse/sidecar';
 import { status } from '@grpc/grpc-js';
-import { findAuditFolder } from './audit-folder.ts';
+import { findAuditFolder, readingAudit } from './audit-folder.ts';
 import type { CommandContext } from './command-context.ts';
 import { CommandError, EXIT } from './command-error.ts';
 import { showTable } from './table.ts';
@@ -35,12 +35,14 @@ export async function auditQueryCommand(
   const filter = toFilter(options);
   const found: Found[] = [];
   let total = 0;
-  for await (const { sequence, content } of readEntries(folder)) {
-    if (content.$case !== 'record' || !matchesFilter(content.value, filter)) continue;
-    total += 1;
-    found.push({ sequence, record: content.value });
-    if (found.length > options.limit) found.shift();
-  }
+  await readingAudit(async () => {
+    for await (const { sequence, content } of readEntries(folder)) {
+      if (content.$case !== 'record' || !matchesFilter(content.value, filter)) continue;
+      total += 1;
+      found.push({ sequence, record: content.value });
+      if (found.length > options.limit) found.shift();
+    }
+  });
   if (options.json)
     for (const { sequence, record } of found)
       context.out.line(JSON.stringify({ sequence, ...(AuditRecord.toJSON(record) as object) }));

@@ -1,5 +1,5 @@
 import type { ChainReport, Checkpoint } from '@gatehouse/sidecar';
-import { type AuditFolder, findAuditFolder } from './audit-folder.ts';
+import { type AuditFolder, findAuditFolder, readingAudit } from './audit-folder.ts';
 import type { CommandContext } from './command-context.ts';
 import { CommandError, EXIT } from './command-error.ts';
 import { readInputFile } from './read-input-file.ts';
@@ -21,7 +21,7 @@ export async function auditVerifyCommand(
   const { verifyChain } = await import('@gatehouse/sidecar');
   const place = await findAuditFolder(context, named);
   const signed = await checkpointsOf(place, options);
-  const report = await verifyChain(place.folder, { signed });
+  const report = await readingAudit(() => verifyChain(place.folder, { signed }));
   if (options.json) context.out.line(JSON.stringify(toJson(report, signed)));
   else await showReport(context, report, signed);
   return report.problems.length === 0 ? EXIT.ok : EXIT.no;
@@ -80,10 +80,14 @@ async function showReport(
     through === 0
       ? 'no checkpoint was given: an end that was cut off is not found'
       : `signed through entry ${through}`;
-  const what = `${entries} entries in ${segments} segments, the last is ${lastSequence}`;
+  const what = `${counted(entries, 'entry', 'entries')} in ${counted(segments, 'segment', 'segments')}, the last is ${lastSequence}`;
   out.line(
     problems.length === 0
       ? `${colors.green('✓')} the chain is whole: ${what}; ${covered}`
       : `${colors.red('✗')} the chain is broken: ${what}; ${covered}`,
   );
+}
+
+function counted(count: number, one: string, many: string): string {
+  return `${count} ${count === 1 ? one : many}`;
 }

@@ -1,5 +1,5 @@
 import type { ReplayDifference, ReplayReport } from '@gatehouse/sidecar';
-import { findAuditFolder } from './audit-folder.ts';
+import { findAuditFolder, readingAudit } from './audit-folder.ts';
 import type { CommandContext } from './command-context.ts';
 import { EXIT } from './command-error.ts';
 import { loadPolicy } from './load-policy.ts';
@@ -22,7 +22,7 @@ export async function policyReplayCommand(
   const { readEntries, replayRecords } = await import('@gatehouse/sidecar');
   const policy = await loadPolicy(policyFile);
   const { folder } = await findAuditFolder(context, options.from);
-  const report = await replayRecords(policy, readEntries(folder));
+  const report = await readingAudit(() => replayRecords(policy, readEntries(folder)));
   if (options.json) context.out.line(JSON.stringify({ policyVersion: policy.version, ...report }));
   else showReport(context, report, policy.version);
   const loses = report.differences.some(({ change }) => change === 'loses' || change === 'may-lose');

@@ -109,7 +109,7 @@ describe('gatehouse audit', () => {
     const { exitCode, out } = await runCli(data, 'audit', 'verify', 'inference');
     expect([exitCode, out]).toEqual([
       0,
-      '✓ the chain is whole: 6 entries in 1 segments, the last is 6; signed through entry 6\n',
+      '✓ the chain is whole: 6 entries in 1 segment, the last is 6; signed through entry 6\n',
     ]);
   });
 

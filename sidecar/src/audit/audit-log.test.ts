@@ -12,6 +12,9 @@ import { listSegments } from './segments.ts';
 import { verifyChain } from './verify-chain.ts';
 
 const clock = (): number => performance.timeOrigin + performance.now();
+/** A busy machine takes its time. */
+const waitFor = <T>(check: () => T | Promise<T>): Promise<T> =>
+  vi.waitFor(check, { timeout: 10_000, interval: 20 });
 const LIMITS: AuditLogLimits = {
   segmentBytesMax: 1024 * 1024,
   segmentsKeptMax: null,
@@ -75,7 +78,7 @@ test('a record that nobody waits for is on disk soon after', async () => {
   const folder = join(home, 'soon');
   const { log } = await openLog(folder);
   log.append(record('alone'));
-  await vi.waitFor(async () => expect(await storedIds(folder)).toEqual(['alone']));
+  await waitFor(async () => expect(await storedIds(folder)).toEqual(['alone']));
   await log.close();
 });
 
@@ -132,7 +135,7 @@ test('while writing fails records wait and are tried again; then all of them are
   log.callRefused();
   await rm(folder);
   await rename(`${folder}-away`, folder);
-  await vi.waitFor(() => expect(log.failing).toBe(null));
+  await waitFor(() => expect(log.failing).toBe(null));
   expect(await log.durable()).toBe(true);
   expect(await storedIds(folder)).toEqual(['before', 'during']);
   expect((await stored(folder)).at(-1)?.content).toMatchObject({
@@ -152,7 +155,7 @@ test('more than may wait is dropped and counted where that is allowed, and kept 
   log.append(record('must-stay'));
   expect(await log.durable()).toBe(true);
   expect(log.unavailableBecause).toBe(null);
-  await vi.waitFor(async () =>
+  await waitFor(async () =>
     expect((await stored(folder)).at(-1)?.content).toMatchObject({ $case: 'lost', value: { records: 2n } }),
   );
   expect(await storedIds(folder)).toEqual(['may-go-0', 'may-go-1', 'may-go-2', 'must-stay']);
@@ -179,7 +182,7 @@ test('a disk that is really full loses nothing that was acknowledged, and is use
     expect(acknowledged.length).toBeGreaterThan(250);
     expect((await verifyChain(folder)).problems).toEqual([]);
     await disk.free();
-    await vi.waitFor(() => expect(log.failing).toBe(null));
+    await waitFor(() => expect(log.failing).toBe(null));
     log.append(record('after'));
     expect(await log.durable()).toBe(true);
     await log.close();

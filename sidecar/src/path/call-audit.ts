@@ -67,7 +67,9 @@ export class CallAudit {
   /** The call has ended, or is decided again: keeps its record, once. */
   record(call: Call, outcome: Outcome, decidedAgain = false): AuditRecord | null {
     const { log, policy, clock } = this.#parts;
-    if (log === null || call.audited || outcome.refusal?.reason === AUDIT_UNAVAILABLE) return null;
+    if (log === null || call.audited) return null;
+    // Refused for want of a record before anything was decided: the log counts it.
+    if (outcome.refusal?.reason === AUDIT_UNAVAILABLE && call.decision === null) return null;
     if (!decidedAgain) call.audited = true;
     const current = policy();
     const { allowedSampleRatio, refusesOnFailure } = auditRules(current);

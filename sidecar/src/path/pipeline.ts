@@ -160,6 +160,8 @@ export class Pipeline implements PassageOwner {
     const policy = this.#parts.policy();
     if (next.model !== call.requestValues?.model && policy !== null && limitOfModel(call, policy) !== null)
       return ONE_MODEL;
+    const unrecordable = this.#parts.observer.unavailable();
+    if (unrecordable !== null) return unrecordable;
     this.#parts.observer.decidedAgain(call);
     call.requestValues = next;
     const permitted = this.#authorise(call, this.#parts.policy());
