@@ -48,6 +48,13 @@ const PROTECTIONS = [
     key: 'main',
   },
   { id: 'strict', match: { identities: [spiffe('strict')] }, detectors: ['CARD'], action: 'REFUSE' },
+  {
+    id: 'large',
+    match: { identities: [spiffe('modelled')], models: ['large-*'] },
+    directions: ['RESPONSE'],
+    detectors: ['CARD'],
+    action: 'REDACT',
+  },
   { id: 'watched', match: { identities: [spiffe('watched')] }, detectors: ['CARD'], action: 'RECORD' },
 ];
 
@@ -111,19 +118,24 @@ describe('a model behind a sidecar that protects', () => {
     };
   }
 
-  const promptOf = (text: string): GenerateRequest =>
+  const promptOf = (text: string, model = 'm'): GenerateRequest =>
     ({
-      model: 'm',
+      model,
       input: { $case: 'prompt', value: text },
       stop: [],
       jsonSchema: '',
       priority: 0,
     }) as unknown as GenerateRequest;
 
-  function generate(client: InferenceServiceClient, text: string, metadata = new Metadata()): Promise<Ended> {
+  function generate(
+    client: InferenceServiceClient,
+    text: string,
+    metadata = new Metadata(),
+    model = 'm',
+  ): Promise<Ended> {
     return new Promise((resolve) => {
       let head: Metadata | null = null;
-      const call = client.generate(promptOf(text), metadata, (error, answer) =>
+      const call = client.generate(promptOf(text, model), metadata, (error, answer) =>
         resolve(ended(error, { head, text: answer?.text ?? '' })),
       );
       call.on('metadata', (received: Metadata) => (head = received));
@@ -238,6 +250,14 @@ describe('a model behind a sidecar that protects', () => {
     expect(metrics).toMatch(
       /gatehouse_refusals_total\{direction="inbound",reason="PROTECTED_RESPONSE"\} \d+/,
     );
+  });
+
+  test('protects answers of some models alone, for which it reads the request', async () => {
+    const client = await clientAs('modelled');
+    app.answer = { text: CARD };
+    expect((await generate(client, CARD, new Metadata(), 'large-1')).text).toBe('[CARD_1]');
+    expect(app.requests.at(-1)?.input?.value).toBe(CARD);
+    expect((await generate(client, CARD, new Metadata(), 'small-1')).text).toBe(CARD);
   });
 
   test('leaves the calls of others alone', async () => {
