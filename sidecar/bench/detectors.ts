@@ -17,7 +17,10 @@ const NUMBERS =
 
 const CUSTOM = [
   { name: 'EMPLOYEE', pattern: '\\bEMP-[0-9]{6}\\b' },
-  { name: 'CODE_NAMES', words: Array.from({ length: 1000 }, (_, index) => `project ${(index * 7919).toString(36)}x`) },
+  {
+    name: 'CODE_NAMES',
+    words: Array.from({ length: 1000 }, (_, index) => `project ${(index * 7919).toString(36)}x`),
+  },
 ];
 
 /** Pieces of about five characters, most of which begin with a space, as a model's do. */

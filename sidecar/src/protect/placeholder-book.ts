@@ -1,3 +1,7 @@
+import { hash } from 'node:crypto';
+
+/** Longer values are known by their digest. */
+const VALUE_CHARACTERS_MAX = 64;
 /** Values with a number of their own in one call; those beyond share a placeholder without a number. */
 const VALUES_MAX = 1000;
 
@@ -16,11 +20,12 @@ export class PlaceholderBook {
       numbers = new Map();
       this.#numbers.set(name, numbers);
     }
-    const known = numbers.get(value);
+    const key = value.length > VALUE_CHARACTERS_MAX ? hash('sha256', value) : value;
+    const known = numbers.get(key);
     if (known !== undefined) return `[${name}_${known}]`;
     if (this.#size === VALUES_MAX) return `[${name}]`;
     this.#size++;
-    numbers.set(value, numbers.size + 1);
+    numbers.set(key, numbers.size + 1);
     return `[${name}_${numbers.size}]`;
   }
 }

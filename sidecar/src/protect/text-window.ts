@@ -32,6 +32,8 @@ interface OpenMatch {
   readonly treatment: Treatment;
   readonly tail: Tail;
   value: string;
+  /** How far it goes, as asked for the text that there is; null: not asked yet. */
+  extent: { readonly end: number; readonly ended: boolean } | null;
 }
 
 /**
@@ -102,6 +104,7 @@ export class TextWindow {
   #run(text: string, complete: boolean): Redacted | Refused {
     if (this.#refused !== null) return this.#refused;
     this.#buffer = this.#buffer === '' ? text : this.#buffer + text;
+    if (this.#open !== null) this.#open.extent = null;
     let out: string;
     try {
       out = this.#scan(complete);
@@ -197,7 +200,7 @@ export class TextWindow {
     const value = this.#buffer.slice(this.#gone, end);
     this.#gone = Math.max(this.#gone, end);
     if (tail === null) return before + treatment.replace(value, this.#book);
-    this.#open = { treatment, tail, value };
+    this.#open = { treatment, tail, value, extent: null };
     this.#at = this.#gone;
     return before;
   }
@@ -206,13 +209,14 @@ export class TextWindow {
   #follow(open: OpenMatch, complete: boolean): string | null {
     const text = this.#buffer;
     this.#looking = open.treatment.detector.name;
-    const { end, ended } = open.tail.take(text, this.#at, complete);
+    open.extent ??= open.tail.take(text, this.#at, complete);
+    const { end, ended } = open.extent;
     const cut = this.#at + MATCH_CHARACTERS_MAX - open.value.length;
     const to = Math.min(end, cut);
     open.value += text.slice(this.#at, to);
     this.#at = to;
     this.#gone = to;
-    if (to === cut) {
+    if (to === cut && !(ended && end === cut)) {
       const replaced = open.treatment.replace(open.value, this.#book);
       open.value = '';
       return replaced;

@@ -59,7 +59,7 @@ function unlessInAccount(
   text: string,
   { at, end, complete }: { at: number; end: number; complete: boolean },
 ): number {
-  for (let index = Math.max(0, at - CONTEXT_CHARACTERS); index < at; index++) {
+  for (let index = Math.max(0, at - CONTEXT_CHARACTERS + 1); index < at; index++) {
     if (
       !isAsciiLetter(text.charCodeAt(index)) ||
       (index > 0 && isAsciiLetterOrDigit(text.charCodeAt(index - 1)))
@@ -135,6 +135,7 @@ function longestFrom(text: string, at: number, complete: boolean): number {
 /** A digit comes after the gap, and the gap is none between the items of a list. */
 function digitsFollow(text: string, from: number, to: number): boolean {
   if (to === text.length || digitValue(text.charCodeAt(to)) < 0) return false;
+  if (to - from < 2) return true;
   const gap = text.slice(from, to);
   return !(/[\r\n]/.test(gap) && /[^\s]/.test(gap));
 }
