@@ -115,5 +115,5 @@ function showRecords(context: CommandContext, found: readonly Found[], total: nu
   ];
   if (rows.length > 0) showTable(out, columns, rows);
   const shown = total > found.length ? `, the newest ${found.length} are shown` : '';
-  out.line(out.colors.dim(`${total} records match${shown}`));
+  out.line(out.colors.dim(`${total === 1 ? '1 record matches' : `${total} records match`}${shown}`));
 }
