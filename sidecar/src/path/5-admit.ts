@@ -71,7 +71,7 @@ export class AdmissionControl {
     if (this.#callsActive >= this.callsActiveMax) return overloaded('callsActiveMax', this.callsActiveMax);
     if (this.#lingering.size > 0 && (this.#lingering.get(call.identity) ?? 0) >= this.lingeringMax)
       return { kind: 'too-many-left', max: this.lingeringMax };
-    const refusal = this.#shedder === null ? null : enterLane(call, this.#shedder, this.#clock());
+    const refusal = this.#shedder === null ? null : enterLane(call, this.#shedder);
     if (refusal !== null) return refusal;
     this.#callsActive += 1;
     call.admission = this.#admission;
@@ -89,7 +89,8 @@ export class AdmissionControl {
 }
 
 /** @returns why the call can't go to the app now; null when it has entered its lane, which it must leave */
-function enterLane(call: Permitted, shedder: LoadShedder, nowMs: number): Refusal | null {
+function enterLane(call: Permitted, shedder: LoadShedder): Refusal | null {
+  const nowMs = call.decidedAtMs;
   const lane = shedder.laneOf(call.path, nowMs);
   const priority = priorityOf(call.requestValues?.priority);
   const shed = lane.enter({ priority, remainingMs: call.deadlineAtMs - nowMs, nowMs });

@@ -107,7 +107,7 @@ export class Observer {
   decided(call: Call): string {
     const shadow = call.decision?.shadow;
     if (shadow) this.#with.metrics.shadow.add(call.identity, call.path.slice(1), shadow.would);
-    return this.#with.decisions.add(call, this.#with.clock());
+    return this.#with.decisions.add(call, call.decidedAtMs);
   }
 
   end(call: Call, outcome: Outcome): void {

@@ -2,9 +2,9 @@ import type { ContractMethod, FieldValues } from '@gatehouse/contracts';
 import type { TraceParent } from '@gatehouse/telemetry/trace-context';
 import type { Field, Stream } from '../http2/index.ts';
 import { modelOf } from '../policy/index.ts';
+import type { HitCounts } from '../protect/index.ts';
 import type { QuotaLease } from '../quota/index.ts';
 import type { Lane } from '../shed/index.ts';
-import type { HitCounts } from '../protect/index.ts';
 import type { VerifiedToken } from '../tokens/index.ts';
 import type { DecisionFacts, Permit } from './4-authorise.ts';
 import type { Admission } from './5-admit.ts';
@@ -47,6 +47,8 @@ export class Call {
   identity = '';
   token: VerifiedToken | null = null;
   decision: DecisionFacts | null = null;
+  /** When it was decided; what follows at once goes by it too, since the clock costs as much as many a stage. */
+  decidedAtMs = 0;
   permit: Permit | null = null;
   admission: Admission | null = null;
   /** What it has of the limits that concern it. */

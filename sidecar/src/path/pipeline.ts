@@ -2,7 +2,7 @@ import type { Contract } from '@gatehouse/contracts';
 import type { Field, Stream } from '../http2/index.ts';
 import type { Policy } from '../policy/index.ts';
 import type { Protectors } from '../protect/index.ts';
-import { type QuotaLease, type Quotas, UNLIMITED } from '../quota/index.ts';
+import { type Quotas, UNLIMITED } from '../quota/index.ts';
 import type { TokenVerifier } from '../tokens/index.ts';
 import type { AppPool, Upstreams } from '../upstream/index.ts';
 import { type Accepted, accept } from './1-accept.ts';
@@ -18,12 +18,12 @@ import { Call, type Clock, type Direction } from './call.ts';
 import type { ConnectionPeer } from './connection-peer.ts';
 import type { DeadlineWheel } from './deadline-wheel.ts';
 import { GrpcStatus } from './grpc-status.ts';
-import { chainFilters, isRefusal, MessageCheck, type MessageFilter } from './message-filter.ts';
 import { laterValues } from './later-values.ts';
+import { chainFilters, isRefusal, MessageCheck, type MessageFilter } from './message-filter.ts';
 import { readMessage } from './message-gate.ts';
 import { Passage, type PassageOwner } from './passage.ts';
 import { type CallFilters, protectCall } from './protect-call.ts';
-import { limitOfModel, reserve, tellsUsage, UsageFilter } from './quota-call.ts';
+import { hold, otherModel, reserve, tellsUsage, UsageFilter } from './quota-call.ts';
 import type { Refusal } from './refusal.ts';
 import { httpRefusalHead, refusalHead, refusalTrailers, withoutDetails } from './refusal-fields.ts';
 import { type RefusalStatus, statusOf } from './refusal-status.ts';
@@ -157,9 +157,8 @@ export class Pipeline implements PassageOwner {
     if (isRefusal(values)) return values;
     const next = laterValues(call.requestValues, values);
     if (next === null) return null;
-    const policy = this.#parts.policy();
-    if (next.model !== call.requestValues?.model && policy !== null && limitOfModel(call, policy) !== null)
-      return ONE_MODEL;
+    const miscounted = otherModel(call, next, this.#parts.policy());
+    if (miscounted !== null) return miscounted;
     const unrecordable = this.#parts.observer.unavailable();
     if (unrecordable !== null) return unrecordable;
     this.#parts.observer.decidedAgain(call);
@@ -245,11 +244,13 @@ export class Pipeline implements PassageOwner {
   #decidedByToken(call: Call, refusal: Refusal, policy: Policy): void {
     const { reason } = statusOf(call, refusal);
     call.decision = refusedByToken(reason, policy.version);
+    call.decidedAtMs = this.#parts.clock();
     call.decisionId = this.#parts.observer.decided(call);
   }
 
   #authorise(call: Authenticated, policy: Policy | null): Permitted | Refusal {
-    const permitted = authorise(call, policy, this.#parts.clock());
+    call.decidedAtMs = this.#parts.clock();
+    const permitted = authorise(call, policy, call.decidedAtMs);
     if (policy !== null) call.decisionId = this.#parts.observer.decided(call);
     return permitted;
   }
@@ -377,24 +378,6 @@ function expectMessages(passage: Passage, { method }: Accepted): void {
   const single = method.kind === 'unary' || method.kind === 'server-streaming';
   passage.expectMessages(method.requestBytesMax, single ? 1 : Number.POSITIVE_INFINITY);
 }
-
-/** What the limits gave goes with the call, to be given back at its end. */
-function hold(call: Placed, quota: QuotaLease | Refusal): Admitted | Refusal {
-  if (isRefusal(quota)) {
-    if ('limitId' in quota) call.limitsTouched = [quota.limitId];
-    return quota;
-  }
-  call.quota = quota;
-  call.limitsTouched = quota.touched;
-  return call as Admitted;
-}
-
-/** Otherwise a call could use up one model under the limit of another. */
-const ONE_MODEL: Refusal = {
-  kind: 'malformed',
-  field: 'model',
-  expected: 'the model of the first message: the call is counted by it',
-};
 
 type Ending = Pick<Outcome, 'status' | 'refusal'>;
 
