@@ -1,4 +1,4 @@
-/** What the sidecar's image holds, run as the image runs it, away from the repository. */
+/** What images hold, run as they run it, away from the repository. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
@@ -13,14 +13,19 @@ import { ROOT } from './run-cli.ts';
 const IMAGE_BYTES_MAX = 60 * 1024 * 1024;
 
 let folder: string;
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'gh-image-'));
+
+async function build(name: string, out: string): Promise<void> {
   const builder = spawn(
     process.execPath,
-    [join(ROOT, 'libs/tooling/src/images/main.ts'), '--out', join(folder, 'context')],
+    ['--no-warnings', join(ROOT, 'libs/tooling/src/images/main.ts'), '--of', name, '--out', out],
     { stdio: ['ignore', 'ignore', 'inherit'] },
   );
   expect(await once(builder, 'exit')).toEqual([0, null]);
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'gh-image-'));
+  await build('sidecar', join(folder, 'context'));
 }, 60_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -61,7 +66,39 @@ test('a sidecar starts from it with its own contracts alone, answers its probe, 
     admin: { listen: `unix:${at('admin.sock')}` },
   };
   await writeFile(at('sidecar.yaml'), stringify(config));
-  const child = spawn(process.execPath, [at('context/app/main.js'), '--config', at('sidecar.yaml')], {
+  await startsAndEnds(at('context/app/main.js'), at('sidecar.yaml'), async (line) => {
+    const { telemetryAddress } = line as { telemetryAddress: string };
+    expect((await fetch(`http://${telemetryAddress}/livez`)).status).toBe(200);
+  });
+}, 30_000);
+
+test('a service starts from it in JavaScript with its packages, traced and measured, and the repository is as before', async () => {
+  const manifest = join(ROOT, 'libs/contracts/package.json');
+  const before = await readFile(manifest, 'utf8');
+  const out = join(folder, 'orchestration');
+  await build('orchestration', out);
+  expect(await readFile(manifest, 'utf8')).toBe(before);
+  const config = {
+    name: 'orchestration',
+    listen: `unix:${join(folder, 'orchestration.sock')}`,
+    egress: `unix:${join(folder, 'egress.sock')}`,
+    upstreams: { inference: 'inference', embeddings: 'embeddings' },
+    telemetry: { otlpEndpoint: 'http://127.0.0.1:9', sampleRatio: 1, metricsListen: '127.0.0.1:0' },
+  };
+  await writeFile(join(folder, 'service.yaml'), stringify(config));
+  await startsAndEnds(join(out, 'app/src/main.js'), join(folder, 'service.yaml'), async (line) => {
+    const { metricsAddress } = line as { metricsAddress: string };
+    expect((await fetch(`http://${metricsAddress}/metrics`)).status).toBe(200);
+  });
+}, 120_000);
+
+/** Runs a program until it says where it listens, lets the test look at it, and ends it as Kubernetes does. */
+async function startsAndEnds(
+  main: string,
+  config: string,
+  look: (line: unknown) => Promise<void>,
+): Promise<void> {
+  const child = spawn(process.execPath, [main, '--config', config], {
     cwd: folder,
     env: {},
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -71,15 +108,15 @@ test('a sidecar starts from it with its own contracts alone, answers its probe, 
     child.stdout.on('data', (text: Buffer) => (out += text.toString()));
     const started = await vi.waitFor(
       () => {
-        const line = out.split('\n').find((each) => each.includes('sidecar started')) ?? '';
-        return JSON.parse(line) as { telemetryAddress: string };
+        const line = out.split('\n').find((each) => /Address"/i.test(each)) ?? '';
+        return JSON.parse(line) as unknown;
       },
       { timeout: 15_000, interval: 20 },
     );
-    expect((await fetch(`http://${started.telemetryAddress}/livez`)).status).toBe(200);
+    await look(started);
     child.kill('SIGTERM');
     expect(await once(child, 'exit')).toEqual([0, null]);
   } finally {
     child.kill('SIGKILL');
   }
-}, 30_000);
+}
