@@ -3,9 +3,10 @@ import type { Field } from '../http2/index.ts';
 import { limitsModel, type Policy } from '../policy/index.ts';
 import { inflateMessage } from '../protect/index.ts';
 import { type QuotaLease, type QuotaShortage, type Quotas, UNLIMITED } from '../quota/index.ts';
-import type { Placed } from './5-admit.ts';
+import type { Authenticated } from './3-authenticate.ts';
+import type { Admitted, Placed } from './5-admit.ts';
 import type { Call } from './call.ts';
-import type { MessageFilter } from './message-filter.ts';
+import { isRefusal, type MessageFilter } from './message-filter.ts';
 import type { Refusal } from './refusal.ts';
 
 const NOTHING: Buffer = Buffer.alloc(0);
@@ -43,13 +44,34 @@ export function reserve(
   });
 }
 
-/** Limits that go by the model are counted for the one that a call begins with. */
-export function limitOfModel(call: Call, policy: Policy): string | null {
-  if (call.peer === null || call.method === null) return null;
-  return call.peer.rulesUnder(policy).limits(call.method).find(limitsModel)?.id ?? null;
+/** What the limits gave goes with the call, to be given back at its end. */
+export function hold(call: Placed, quota: QuotaLease | Refusal): Admitted | Refusal {
+  if (isRefusal(quota)) {
+    if ('limitId' in quota) call.limitsTouched = [quota.limitId];
+    return quota;
+  }
+  call.quota = quota;
+  call.limitsTouched = quota.touched;
+  return call as Admitted;
 }
 
-/** Whether responses of the method tell of tokens. */
+/** Where limits go by the model, a call keeps to the one that it is counted by: it could use up another's otherwise. */
+export function otherModel(
+  call: Authenticated,
+  next: Pick<FieldValues, 'model'>,
+  policy: Policy | null,
+): Refusal | null {
+  if (policy === null || next.model === call.requestValues?.model) return null;
+  return call.peer.rulesUnder(policy).limits(call.method).some(limitsModel) ? ONE_MODEL : null;
+}
+
+const ONE_MODEL: Refusal = {
+  kind: 'malformed',
+  field: 'model',
+  expected: 'the model of the first message: the call is counted by it',
+};
+
+/** Whether responses of the method tell how many tokens are used. */
 export function tellsUsage(method: ContractMethod): boolean {
   return tells(method, 'outputTokensUsed') || tells(method, 'inputTokensUsed');
 }

@@ -19,7 +19,7 @@ export function failureCauseOf(status: GrpcStatus): FailureCause | null {
 }
 
 /** Reasons with which the upstream's own sidecar refuses by policy, under a status that would count against the app. */
-const POLICY_REASONS: ReadonlySet<string> = new Set(['TOKEN_KEYS_UNAVAILABLE']);
+const POLICY_REASONS: ReadonlySet<string> = new Set(['TOKEN_KEYS_UNAVAILABLE', 'QUOTA_STORE_UNAVAILABLE']);
 
 /** Whether a failure is a refusal by policy: it says nothing bad of the endpoint. */
 export function isOfPolicy(trailers: readonly Field[]): boolean {

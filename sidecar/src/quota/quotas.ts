@@ -3,7 +3,8 @@ import { type Demand, Lease } from './lease.ts';
 import { LimitStates } from './limit-states.ts';
 import { MemoryStore } from './memory-store.ts';
 import { StoreDown } from './redis-connection.ts';
-import type { SharedHold, SharedStore } from './shared-store.ts';
+import type { SharedHold } from './shared-hold.ts';
+import type { SharedStore } from './shared-store.ts';
 import type { QuotaShortage } from './shortage.ts';
 import { type QuotaLease, type QuotaSubject, UNLIMITED } from './subject.ts';
 

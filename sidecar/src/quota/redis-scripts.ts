@@ -7,13 +7,11 @@ export type RedisScript = { readonly text: string; readonly sha1: string };
 /** Leases that one script takes back at most, so that none runs for long. */
 const SWEPT_MAX = 100;
 
-/** How an account is given to a script: three keys, and as many numbers. −1 stands for what is not limited. */
-export const KEYS_PER_ACCOUNT = 3;
-
 /**
  * What the scripts share. An account is three keys: a hash with the due time (GCRA), the tokens reserved by all leases and
  * the buckets of both windows; a sorted set of leases by the time they run out; and a hash with what each lease has
- * reserved and what of it was used. Times are the server's.
+ * reserved and what of it was used. A script gets these three keys and seven numbers for each account; −1 stands for what
+ * is not limited. Times are the server's.
  */
 const SHARED = `
 local time = redis.call('TIME')

@@ -17,7 +17,7 @@ export type QuotaSubject = {
   readonly onLost: (shortage: QuotaShortage) => void;
 };
 
-export type TokenDemand = {
+type TokenDemand = {
   /** The input has at most as many tokens. */
   readonly inputBound: number;
   /** The output has at most as many, 0 where the method gives none; null: the request does not say. */

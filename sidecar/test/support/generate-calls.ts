@@ -16,7 +16,7 @@ export type Generated = {
   readonly details: StatusDetails;
 };
 
-export type RunningGeneration = {
+type RunningGeneration = {
   readonly ended: Promise<Generated>;
   readonly outputs: readonly number[];
   cancel(): void;
