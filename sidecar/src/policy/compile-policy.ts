@@ -3,8 +3,7 @@ import { posix } from 'node:path';
 import type { Contract } from '@gatehouse/contracts';
 import type { DocumentProblem } from '@gatehouse/documents';
 import type { CompiledRule } from './compiled-rule.ts';
-import { ConditionCompiler, type TokenTypes } from './condition.ts';
-import { tokenTypesOf } from './condition-checks.ts';
+import { type Condition, ConditionCompiler } from './condition.ts';
 import { checkDocument } from './document-checks.ts';
 import { type PolicyFile, type ReadSources, readSources } from './document-source.ts';
 import { type IdentityPattern, parseIdentityPattern } from './identity-pattern.ts';
@@ -17,6 +16,7 @@ import type { DetectorCheck } from './protection-checks.ts';
 import { compileProtection } from './protections.ts';
 import { pathsOf } from './schema-parts.ts';
 import { toDocument } from './to-document.ts';
+import { TokenTypeTable } from './token-types.ts';
 
 export interface CompileOptions {
   readonly contract: Contract;
@@ -43,9 +43,11 @@ export function compilePolicy(text: string, options: CompileOptions): CompiledPo
   const { contract, fileName, readFile, protectionKeys, detectorProblem } = options;
   const read = readSources(text, { contract, fileName, readFile });
   const { files } = read;
+  const conditions = new ConditionCompiler();
+  const types = new TokenTypeTable(placedEntries(read.sources, 'jwtIssuers').map(({ entry }) => entry));
   const problems = [
     ...read.sources.flatMap((source) => source.problems),
-    ...checkDocument(read, { contract, protectionKeys, detectorProblem }),
+    ...checkDocument(read, { contract, protectionKeys, detectorProblem, conditions, types }),
   ];
   if (problems.length > 0 || read.main === null) {
     const order = new Map(files.map(({ file }, index) => [file, index]));
@@ -54,10 +56,18 @@ export function compilePolicy(text: string, options: CompileOptions): CompiledPo
       fileOrder(one) - fileOrder(other) || one.line - other.line || one.column - other.column;
     return { problems: problems.toSorted(byPlace), files };
   }
-  return { policy: compile(read, read.main, contract), files };
+  const conditionOf = (rule: SectionEntry<'rules'>): Condition | null => {
+    if (rule.condition === undefined) return null;
+    const compiled = conditions.compile(rule.condition, types.of(rule.token?.issuer));
+    if ('problem' in compiled) throw new Error(`the checks let the condition of ${rule.id} pass`);
+    return compiled.condition;
+  };
+  return { policy: compile(read, read.main, contract, conditionOf), files };
 }
 
-function compile(read: ReadSources, main: PolicyInput, contract: Contract): Policy {
+type ConditionOf = (rule: SectionEntry<'rules'>) => Condition | null;
+
+function compile(read: ReadSources, main: PolicyInput, contract: Contract, conditionOf: ConditionOf): Policy {
   const entriesOf = <Name extends Parameters<typeof placedEntries>[1]>(name: Name): SectionEntry<Name>[] =>
     placedEntries(read.sources, name).map(({ entry }) => entry);
   const jwtIssuers = entriesOf('jwtIssuers');
@@ -70,14 +80,10 @@ function compile(read: ReadSources, main: PolicyInput, contract: Contract): Poli
     detectors: entriesOf('detectors'),
     protections: entriesOf('protections'),
   });
-  const conditions = new ConditionCompiler();
   return new Policy({
     document,
     digest: digestOf(read.files),
-    rules: rules.map((rule) => {
-      const types = rule.condition === undefined ? null : tokenTypesOf(rule, jwtIssuers);
-      return compileRule(rule, contract, types === null ? null : { conditions, types });
-    }),
+    rules: rules.map((rule) => compileRule(rule, contract, conditionOf(rule))),
     limits: document.limits.map((limit) => compileLimit(limit, contract)),
     protections: document.protections.map((protection) => compileProtection(protection, contract)),
     contract,
@@ -98,14 +104,12 @@ function digestOf(files: readonly PolicyFile[]): string {
 function compileRule(
   rule: SectionEntry<'rules'>,
   contract: Contract,
-  condition: { readonly conditions: ConditionCompiler; readonly types: TokenTypes } | null,
+  condition: Condition | null,
 ): CompiledRule {
   const { id, effect, methods = [], permissions = [], token } = rule;
   const isDeny = effect === 'DENY' || effect === 'EFFECT_DENY';
   const models = rule.models === undefined ? null : new ModelMatcher(rule.models);
   const paths = pathsOf({ methods, permissions }, contract);
-  const compiled = condition?.conditions.compile(rule.condition ?? '', condition.types) ?? null;
-  if (compiled !== null && 'problem' in compiled) throw new Error(`the checks let a condition of ${id} pass`);
   return {
     id,
     effect: isDeny ? 'DENY' : 'ALLOW',
@@ -122,7 +126,7 @@ function compileRule(
             issuer: token.issuer,
             claims: (token.claims ?? []).map(({ name, values }) => ({ name, values: new Set(values) })),
           },
-    condition: compiled?.condition ?? null,
+    condition,
     shadow: rule.shadow ?? false,
     owner: rule.owner ?? '',
     labels: rule.labels ?? {},

@@ -39,7 +39,7 @@ export const DENIAL_REASONS = [
   'NO_MATCHING_RULE',
 ] as const;
 
-export type DenialReason = (typeof DENIAL_REASONS)[number];
+type DenialReason = (typeof DENIAL_REASONS)[number];
 
 export type Decision =
   | { readonly allowed: true; readonly ruleId: string }

@@ -1,5 +1,5 @@
 import type { Contract } from '@gatehouse/contracts';
-import { type ClaimKind, KIND_NAMES, REGISTERED_CLAIMS } from './claims.ts';
+import { KIND_NAMES, REGISTERED_CLAIMS } from './claims.ts';
 import {
   type Condition,
   type ConditionCompiler,
@@ -9,6 +9,7 @@ import {
 } from './condition.ts';
 import type { Placed, ProblemList, SectionEntry } from './placed-entries.ts';
 import { listOf, pathsOf, suggestion } from './schema-parts.ts';
+import { claimKindOf, type TokenTypeTable } from './token-types.ts';
 
 type RuleEntry = SectionEntry<'rules'>;
 type IssuerEntry = SectionEntry<'jwtIssuers'>;
@@ -20,14 +21,14 @@ export function checkConditions(
     readonly issuers: readonly Placed<IssuerEntry>[];
     readonly contract: Contract;
     readonly compiler: ConditionCompiler;
+    readonly types: TokenTypeTable;
   },
   problems: ProblemList,
 ): void {
   for (const issuer of of.issuers) checkDeclared(issuer, problems);
-  const issuers = of.issuers.map(({ entry }) => entry);
   for (const rule of of.rules) {
     const { condition } = rule.entry;
-    const types = tokenTypesOf(rule.entry, issuers);
+    const types = of.types.of(rule.entry.token?.issuer);
     checkClaims(rule, types, problems);
     if (typeof condition !== 'string' || condition === '') continue;
     const compiled = of.compiler.compile(condition, types);
@@ -36,48 +37,10 @@ export function checkConditions(
   }
 }
 
-/** What is known of the tokens that a rule looks at: of one issuer where it names one, else of all. */
-export function tokenTypesOf(
-  rule: Pick<RuleEntry, 'token'>,
-  issuers: readonly Pick<IssuerEntry, 'name' | 'claims'>[],
-): TokenTypes {
-  if (issuers.length === 0) return { claims: null, isComplete: false };
-  const named = rule.token?.issuer;
-  const chosen = named === undefined ? issuers : issuers.filter(({ name }) => name === named);
-  const claims = new Map<string, ClaimKind>();
-  const unclear = new Set<string>();
-  for (const issuer of chosen) {
-    for (const [name, type] of Object.entries(issuer.claims ?? {})) {
-      const kind = kindOf(type);
-      if (kind === undefined) continue;
-      if ((claims.get(name) ?? kind) !== kind) unclear.add(name);
-      claims.set(name, kind);
-    }
-  }
-  for (const name of unclear) claims.delete(name);
-  const isComplete = chosen.every((issuer) => issuer.claims !== undefined) && unclear.size === 0;
-  return { claims, isComplete };
-}
-
-function kindOf(type: string): ClaimKind | undefined {
-  switch (type.startsWith('CLAIM_TYPE_') ? type : `CLAIM_TYPE_${type}`) {
-    case 'CLAIM_TYPE_STRING':
-      return 'string';
-    case 'CLAIM_TYPE_STRING_LIST':
-      return 'string-list';
-    case 'CLAIM_TYPE_INT':
-      return 'int';
-    case 'CLAIM_TYPE_BOOL':
-      return 'bool';
-    default:
-      return undefined;
-  }
-}
-
 function checkDeclared(issuer: Placed<IssuerEntry>, problems: ProblemList): void {
   for (const [name, type] of Object.entries(issuer.entry.claims ?? {})) {
     const registered = REGISTERED_CLAIMS.get(name);
-    if (registered === undefined || kindOf(String(type)) === registered) continue;
+    if (registered === undefined || claimKindOf(type) === registered) continue;
     problems.add(
       issuer,
       ['claims', name],

@@ -75,18 +75,27 @@ const CEL_TYPES: Readonly<Record<ClaimKind, string>> = {
   bool: 'bool',
 };
 
+type CompiledCondition = { readonly condition: Condition } | { readonly problem: string };
+
 /** Reads and checks the conditions of one document; they share the types they are checked against. */
 export class ConditionCompiler {
   /** Evaluates: the types were checked before, so that it need not look at them again. */
   readonly #untyped = new Environment({ unlistedVariablesAreDyn: true, limits: LIMITS });
   /** By the claims they know. */
   readonly #typed = new Map<string, Environment>();
+  /** By the types and by the source: it is asked for when the document is checked, and when it is compiled. */
+  readonly #compiled = new Map<TokenTypes, Map<string, CompiledCondition>>();
 
   /** @returns the condition, or what is wrong with it, as `expected …` */
-  compile(
-    source: string,
-    tokens: TokenTypes,
-  ): { readonly condition: Condition } | { readonly problem: string } {
+  compile(source: string, tokens: TokenTypes): CompiledCondition {
+    let bySource = this.#compiled.get(tokens);
+    if (bySource === undefined) this.#compiled.set(tokens, (bySource = new Map()));
+    let compiled = bySource.get(source);
+    if (compiled === undefined) bySource.set(source, (compiled = this.#compile(source, tokens)));
+    return compiled;
+  }
+
+  #compile(source: string, tokens: TokenTypes): CompiledCondition {
     let expression: ParseResult;
     try {
       expression = this.#untyped.parse(source);

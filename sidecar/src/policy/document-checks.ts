@@ -1,6 +1,6 @@
 import type { Contract } from '@gatehouse/contracts';
 import type { DocumentProblem } from '@gatehouse/documents';
-import { ConditionCompiler } from './condition.ts';
+import type { ConditionCompiler } from './condition.ts';
 import { checkConditions } from './condition-checks.ts';
 import type { DocumentSource, ReadSources } from './document-source.ts';
 import { parseIdentityPattern } from './identity-pattern.ts';
@@ -9,12 +9,15 @@ import { type Placed, ProblemList, placedEntries, placeText, type SectionName } 
 import { checkProtections, type DetectorCheck } from './protection-checks.ts';
 import { checkReach } from './rule-reach.ts';
 import { listOf, suggestion } from './schema-parts.ts';
+import type { TokenTypeTable } from './token-types.ts';
 
 /** What the whole of a document is checked against. */
 export interface CheckOptions {
   readonly contract: Contract;
   /** Names of the keys that protections may use; undefined: not known here. */
   readonly protectionKeys: ReadonlySet<string> | undefined;
+  readonly conditions: ConditionCompiler;
+  readonly types: TokenTypeTable;
   readonly detectorProblem: DetectorCheck | undefined;
 }
 
@@ -53,8 +56,8 @@ export function checkDocument(read: ReadSources, options: CheckOptions): readonl
     for (const rule of rules) of(rule, [], rule.entry.identities);
     for (const each of [...limits, ...protections]) of(each, ['match'], each.entry.match?.identities);
   }
-  checkConditions({ rules, issuers, contract, compiler: new ConditionCompiler() }, problems);
-  checkLimits({ limits, issuers, contract }, problems);
+  checkConditions({ rules, issuers, contract, compiler: options.conditions, types: options.types }, problems);
+  checkLimits({ limits, types: options.types, contract }, problems);
   checkProtections(
     {
       protections,

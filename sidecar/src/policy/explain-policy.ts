@@ -27,7 +27,7 @@ export interface ExplainRequest {
   readonly nowMs: number;
 }
 
-export interface RuleExplanation {
+interface RuleExplanation {
   readonly ruleId: string;
   readonly effect: 'ALLOW' | 'DENY';
   /** It decides and does not act. */

@@ -181,7 +181,9 @@ export class IdentityRules {
       limits,
       protections,
       needs: {
-        request: needs.some(({ request }) => request) || protections.some(({ onRequest, match }) => onRequest || match.models !== null),
+        request:
+          needs.some(({ request }) => request) ||
+          protections.some(({ onRequest, match }) => onRequest || match.models !== null),
         token: needs.some(({ token }) => token),
       },
       shadowNeeds: { request: false, token: false },

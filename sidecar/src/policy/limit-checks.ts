@@ -1,8 +1,8 @@
 import type { Contract } from '@gatehouse/contracts';
 import { REGISTERED_CLAIMS } from './claims.ts';
-import { tokenTypesOf } from './condition-checks.ts';
 import { type Placed, type ProblemList, placeText, type SectionEntry } from './placed-entries.ts';
 import { listOf, pathsOf, suggestion } from './schema-parts.ts';
+import type { TokenTypeTable } from './token-types.ts';
 
 type LimitEntry = SectionEntry<'limits'>;
 
@@ -13,15 +13,12 @@ const CLAIM = 'claim:';
 export function checkLimits(
   of: {
     readonly limits: readonly Placed<LimitEntry>[];
-    readonly issuers: readonly Placed<SectionEntry<'jwtIssuers'>>[];
+    readonly types: TokenTypeTable;
     readonly contract: Contract;
   },
   problems: ProblemList,
 ): void {
-  const types = tokenTypesOf(
-    {},
-    of.issuers.map(({ entry }) => entry),
-  );
+  const types = of.types.of(undefined);
   const known = new Set([...REGISTERED_CLAIMS.keys(), ...(types.claims?.keys() ?? [])]);
   const byScope = new Map<string, Placed<LimitEntry>[]>();
   for (const limit of of.limits) {

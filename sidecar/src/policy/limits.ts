@@ -3,7 +3,7 @@ import { type Limit, LimitStore, StoreFailure, WhenShort } from '@gatehouse/cont
 import { CompiledMatch } from './call-match.ts';
 
 /** What gives a caller an account of its own. */
-export type LimitKey =
+type LimitKey =
   | { readonly kind: 'identity' }
   | { readonly kind: 'model' }
   | { readonly kind: 'claim'; readonly name: string };

@@ -3,12 +3,7 @@ import { Sensitivity } from '@gatehouse/contracts/annotations';
 import { Direction, type Protection, ProtectionAction } from '@gatehouse/contracts/policy';
 import { CompiledMatch } from './call-match.ts';
 
-export type ProtectionActionName =
-  | 'redact'
-  | 'refuse'
-  | 'pseudonymise'
-  | 'pseudonymise-reversibly'
-  | 'record';
+type ProtectionActionName = 'redact' | 'refuse' | 'pseudonymise' | 'pseudonymise-reversibly' | 'record';
 
 /** One protection of the document: what is looked for where, and what becomes of it. */
 export interface CompiledProtection {

@@ -49,7 +49,7 @@ export function ruleSchema(contract: Contract | undefined) {
     }, ALWAYS);
 }
 
-export type RuleInput = z.infer<ReturnType<typeof ruleSchema>>;
+type RuleInput = z.infer<ReturnType<typeof ruleSchema>>;
 
 function reportUselessModels(rule: RuleInput, contract: Contract, context: z.RefinementCtx): void {
   if (listOf(rule.models).length === 0) return;

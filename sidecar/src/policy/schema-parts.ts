@@ -10,9 +10,6 @@ export const ALWAYS = {
   when: ({ value }: { value: unknown }) => typeof value === 'object' && value !== null,
 };
 
-/** What problems are reported by that lie between keys. */
-export type Report = (path: readonly PropertyKey[], message: string, input?: unknown) => void;
-
 /** Names of an enum, with or without the prefix that protobuf asks for. */
 export function enumSchema<Name extends string>(prefix: string, names: readonly Name[]) {
   const all = [...names, ...names.map((name) => `${prefix}${name}` as const)];
