@@ -272,7 +272,7 @@ test('secrets in prompts, answers, metadata, status and tokens leave in nothing 
     [status.FAILED_PRECONDITION, true, false],
     [status.FAILED_PRECONDITION, true, false],
   ]);
-  expect(app.requests.every(({ input }) => String(input?.value).includes(MARK))).toBe(true);
+  expect(app.requests.every(({ stop }) => stop[0]?.includes(MARK))).toBe(true);
   const withoutCard = await metadataWith({ sub: 'x', note: 'x' });
   for (const key of ['x-note', 'x-note-bin']) withoutCard.remove(key);
   const refused = {

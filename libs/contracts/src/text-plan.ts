@@ -18,7 +18,7 @@ interface StepBase {
 }
 
 /** A string: `delta` concatenates over the messages of a stream, `key` says with which others. */
-export type TextStep = StepBase & {
+type TextStep = StepBase & {
   readonly kind: 'text';
   readonly bits: SensitivityBits;
   readonly role: 'none' | 'delta' | 'key';
@@ -27,7 +27,7 @@ export type TextStep = StepBase & {
 };
 
 /** A whole number of 64 bits or a double, which may stand for what would be text elsewhere. */
-export type NumberStep = StepBase & {
+type NumberStep = StepBase & {
   readonly kind: 'number';
   readonly bits: SensitivityBits;
   readonly scalar: ScalarType;

@@ -1,6 +1,7 @@
 import { CARD_DIGITS_MAX, CARD_DIGITS_MIN, cardLengths } from './card-networks.ts';
 import {
   afterGap,
+  countDigits,
   digitsOf,
   digitValue,
   GAP_CHARACTERS_MAX,
@@ -9,6 +10,7 @@ import {
   isHexLetter,
   isTie,
   isZeroWidth,
+  TEXT_ENDS,
 } from './characters.ts';
 import { CONTEXT_CHARACTERS, type Detector, MORE, NONE } from './detector.ts';
 import { iban } from './iban.ts';
@@ -33,6 +35,8 @@ export const card: Detector = {
   starts: startsOf('0-9', { beyondAscii: true }),
   match: (text, at, complete) => {
     if (digitValue(text.charCodeAt(at)) < 0 || !canBeginAt(text, at)) return NONE;
+    const count = countDigits(text, { from: at, enough: CARD_DIGITS_MIN, afterGap });
+    if (count !== TEXT_ENDS && count < CARD_DIGITS_MIN) return NONE;
     const end = longestFrom(text, at, complete);
     return end === NONE || end === MORE ? end : unlessInAccount(text, { at, end, complete });
   },

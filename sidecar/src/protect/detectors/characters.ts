@@ -86,6 +86,33 @@ export function afterGap(text: string, from: number): number {
   return index;
 }
 
+/** The text ends before the digits do. */
+export const TEXT_ENDS = -1;
+
+/** How many digits follow each other from `from` on with no more than gaps between, counted up to `enough`; or TEXT_ENDS. */
+export function countDigits(
+  text: string,
+  {
+    from,
+    enough,
+    afterGap,
+  }: { from: number; enough: number; afterGap: (text: string, from: number) => number },
+): number {
+  let count = 0;
+  let index = from;
+  for (;;) {
+    while (index < text.length && count < enough && digitValue(text.charCodeAt(index)) >= 0) {
+      count++;
+      index++;
+    }
+    if (count === enough) return count;
+    const end = index;
+    index = afterGap(text, end);
+    if (index === text.length) return TEXT_ENDS;
+    if (digitValue(text.charCodeAt(index)) < 0) return count;
+  }
+}
+
 /** The digits of a text in ASCII, and nothing else of it. */
 export function digitsOf(text: string): string {
   let digits = '';

@@ -1,4 +1,12 @@
-import { digitsOf, digitValue, isSeparator, isTie, isTiedBefore } from './characters.ts';
+import {
+  countDigits,
+  digitsOf,
+  digitValue,
+  isSeparator,
+  isTie,
+  isTiedBefore,
+  TEXT_ENDS,
+} from './characters.ts';
 import { contextBefore } from './context.ts';
 import { type Detector, MORE, NONE } from './detector.ts';
 import { isInternationalNumber, PHONE_DIGITS_MAX } from './numbering-plans.ts';
@@ -46,6 +54,9 @@ export const phone: Detector = {
     const from = isPlus || first === OPENING ? at + 1 : at;
     if (from === text.length) return complete ? NONE : MORE;
     if (digitValue(text.charCodeAt(from)) < 0 || (!isPlus && isWithinIdentifier(text, at))) return NONE;
+    const count = countDigits(text, { from, enough: PHONE_DIGITS_MAX + 1, afterGap: afterPhoneGap });
+    if (count === TEXT_ENDS && !complete) return MORE;
+    if (count !== TEXT_ENDS && count < PHONE_DIGITS_MIN) return NONE;
     const run = readRun(text, from, complete);
     if (run === null) return MORE;
     if (isPlus) return international(run, 0);

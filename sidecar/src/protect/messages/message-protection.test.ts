@@ -1,5 +1,6 @@
 import { deflateSync, gzipSync } from 'node:zlib';
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { EVERY_SENSITIVITY, type TextPlan, TextWalker } from '@gatehouse/contracts';
 import { Any } from '@gatehouse/contracts/any';
 import { StreamEmbedRequest } from '@gatehouse/contracts/embeddings';
 import { GenerateRequest, GenerateResponse, StreamGenerateResponse } from '@gatehouse/contracts/inference';
@@ -9,8 +10,13 @@ import { Status } from '@gatehouse/contracts/rpc-status';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Field, field } from '../../http2/index.ts';
+import type { Detector } from '../detectors/detector.ts';
+import { PlaceholderBook } from '../placeholder-book.ts';
 import type { CallProtection } from '../protector.ts';
+import { MessageProtection } from './message-protection.ts';
+import { RuleSet } from './rule-set.ts';
 import {
+  contract,
   EXECUTE,
   framed,
   GENERATE,
@@ -309,6 +315,36 @@ describe('actions', () => {
   });
 });
 
+test('a detector that throws ends the call, and what it threw is dropped', () => {
+  const broken: Detector = {
+    name: 'BROKEN',
+    charactersMax: 8,
+    starts: { ascii: new Uint8Array(128).fill(1), beyondAscii: true, atWordStart: false },
+    match: (text) => {
+      throw new Error(text);
+    },
+  };
+  const rules = new RuleSet([{ bits: EVERY_SENSITIVITY, rule: { action: 'redact', detectors: [broken] } }]);
+  const plan = contract.methods.get(STREAM_GENERATE)?.responseText as TextPlan;
+  const protection = new MessageProtection({
+    direction: 'response',
+    plan,
+    statusPlan: null,
+    isStream: true,
+    bytesMax: 1000,
+    walker: new TextWalker(contract.textPlans),
+    rules: () => rules,
+    book: new PlaceholderBook(),
+    onHits: () => {},
+  });
+  const failed = { kind: 'protected', direction: 'response', because: 'failed', detector: 'BROKEN' };
+  expect(protection.message(framed(delta(CARD)))).toEqual({ ...failed, field: 'delta.text' });
+  expect(protection.fields([field('x-note', CARD)])).toEqual({
+    ...failed,
+    field: 'the name of a metadata entry',
+  });
+});
+
 describe('a text that comes in pieces', () => {
   test(`is redacted as the whole of it would be, however it is cut (seed ${SEED})`, () => {
     const words = fc.constantFrom(
@@ -328,7 +364,7 @@ describe('a text that comes in pieces', () => {
         fc.array(words, { maxLength: 8 }).map((all) => all.join('')),
         fc.array(fc.integer({ min: 1, max: 7 }), { minLength: 1, maxLength: 60 }),
         (text, sizes) => {
-          const characters = [...text];
+          const characters = Array.from(text);
           const pieces: string[] = [];
           for (let at = 0, i = 0; at < characters.length; i++) {
             const size = sizes[i % sizes.length] as number;

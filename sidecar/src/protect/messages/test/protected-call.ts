@@ -10,7 +10,7 @@ import type { MessageProtection } from '../message-protection.ts';
 
 const DESCRIPTORS = fileURLToPath(import.meta.resolve('@gatehouse/contracts/descriptors.binpb'));
 
-export const CALLER = 'spiffe://test.gatehouse/sa/caller';
+const CALLER = 'spiffe://test.gatehouse/sa/caller';
 export const GENERATE = '/gatehouse.inference.v1.InferenceService/Generate';
 export const STREAM_GENERATE = '/gatehouse.inference.v1.InferenceService/StreamGenerate';
 export const STREAM_EMBED = '/gatehouse.embeddings.v1.EmbeddingsService/StreamEmbed';
@@ -19,7 +19,7 @@ export const STREAM_EXECUTE = '/gatehouse.orchestration.v1.OrchestrationService/
 
 const METHODS = [GENERATE, STREAM_GENERATE, STREAM_EMBED, EXECUTE, STREAM_EXECUTE];
 
-const contract = load();
+export const contract = load();
 
 function load(): Contract {
   const loaded = loadContract({ descriptorSet: readFileSync(DESCRIPTORS) });
