@@ -15,7 +15,7 @@ interface Reach {
 }
 
 /** Pairs of rules that are compared; beyond it a document is taken without. */
-const PAIRS_MAX = 2_000_000;
+const PAIRS_MAX = 500_000;
 
 /** Reports rules that can decide nothing: a rule that denies, or a broader one of their own kind, covers them whole. */
 export function checkReach(

@@ -81,7 +81,9 @@ export function permissionSchema(contract: Contract | undefined) {
 
 /** How the nearest known name is offered; empty where none is near. */
 export function suggestion(name: unknown, known: Iterable<string>): string {
-  const nearest = nearestName(String(name), known);
+  // Documents that are being checked may have anything for a name.
+  const texts = [...known].filter((text) => typeof text === 'string');
+  const nearest = nearestName(String(name), texts);
   return nearest === undefined ? '' : `; did you mean ${nearest}?`;
 }
 
