@@ -1,9 +1,10 @@
 import type { StatusDetails } from '@gatehouse/contracts';
+import type { QuotaShortage } from '../quota/index.ts';
 import type { Shed } from '../shed/index.ts';
 import type { Call } from './call.ts';
 import { GrpcStatus } from './grpc-status.ts';
-import { quotaStatus } from './quota-status.ts';
 import { protectionStatus } from './protection-status.ts';
+import { quotaStatus } from './quota-status.ts';
 import type { Refusal } from './refusal.ts';
 
 /** What a refusal is on the wire. */
@@ -36,6 +37,44 @@ export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
         ),
         details: { badRequest: [{ field: refusal.field, description: `expected ${refusal.expected}` }] },
       };
+    case 'first-message-late':
+      return plain(
+        GrpcStatus.DEADLINE_EXCEEDED,
+        'FIRST_MESSAGE_LATE',
+        `Policy has to read the first message, and it was not there whole within ${refusal.limitMs} ms.`,
+      );
+    case 'protected':
+      return protectionStatus(refusal);
+    case 'message-too-large':
+    case 'metadata-too-large':
+    case 'overloaded':
+    case 'too-many-left':
+    case 'shed':
+    case 'quota-exceeded':
+    case 'quota-store-down':
+    case 'quota-claim':
+    case 'quota-accounts-full':
+      return roomStatus(call, refusal);
+    case 'identity-stale':
+    case 'token':
+    case 'keys-unavailable':
+    case 'denied':
+    case 'unknown-upstream':
+      return callerStatus(call, refusal);
+    default:
+      return failureOf(call, refusal);
+  }
+}
+
+type NoRoom = Extract<
+  Refusal,
+  | QuotaShortage
+  | { kind: 'message-too-large' | 'metadata-too-large' | 'overloaded' | 'too-many-left' | 'shed' }
+>;
+
+/** What is too large or too much. */
+function roomStatus(call: Call, refusal: NoRoom): RefusalStatus {
+  switch (refusal.kind) {
     case 'message-too-large':
       return {
         ...plain(
@@ -58,12 +97,6 @@ export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
         'METADATA_TOO_LARGE',
         `The ${refusal.side}'s metadata is larger than ${refusal.side === 'request' ? 'the called side' : 'the caller'} says it takes.`,
       );
-    case 'first-message-late':
-      return plain(
-        GrpcStatus.DEADLINE_EXCEEDED,
-        'FIRST_MESSAGE_LATE',
-        `Policy has to read the first message, and it was not there whole within ${refusal.limitMs} ms.`,
-      );
     case 'overloaded':
       return {
         ...retryable(
@@ -77,8 +110,6 @@ export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
           retryDelayMs: refusal.retryDelayMs,
         },
       };
-    case 'protected':
-      return protectionStatus(refusal);
     case 'too-many-left':
       return plain(
         GrpcStatus.UNAVAILABLE,
@@ -92,14 +123,6 @@ export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
     case 'quota-claim':
     case 'quota-accounts-full':
       return quotaStatus(refusal);
-    case 'identity-stale':
-    case 'token':
-    case 'keys-unavailable':
-    case 'denied':
-    case 'unknown-upstream':
-      return callerStatus(call, refusal);
-    default:
-      return failureOf(call, refusal);
   }
 }
 
