@@ -9,7 +9,7 @@ import { inProse } from './prose.ts';
 import { Random } from './random.ts';
 import { usSsn } from './us-ssns.ts';
 
-export interface Secret {
+interface Secret {
   /** The detector that should find it. */
   readonly kind: string;
   readonly start: number;

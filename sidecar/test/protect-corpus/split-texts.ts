@@ -26,7 +26,7 @@ interface Expected {
   readonly hits: string;
 }
 
-const PIECES_MAX = 12;
+const PIECES_MAX = 8;
 const FAILURES_MAX = 10;
 
 function redactorOfAll(): Redactor {
