@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { status } from '@grpc/grpc-js';
-import { exportJWK, generateKeyPair } from 'jose';
+import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterEach, expect, test, vi } from 'vitest';
 import { stringify } from 'yaml';
 import { signPolicy } from '../src/config/policy-signature.ts';
@@ -41,9 +41,7 @@ const until = (check: () => Promise<void>): Promise<void> => vi.waitFor(check, 1
 test('a condition is asked about what the request says, and of a stream about every message', async () => {
   mesh = await startTestMesh({
     overlay: OVERLAY,
-    policy: policyOf('v', [
-      allow('small', { condition: 'request.max_output_tokens <= 5' }),
-    ]),
+    policy: policyOf('v', [allow('small', { condition: 'request.max_output_tokens <= 5' })]),
   });
   const client = mesh.client();
   expect((await run(client, 'unary', [{ count: 5 }])).code).toBe(status.OK);
@@ -212,4 +210,54 @@ test('a sidecar with policySigners takes signed documents alone, and the last go
   await until(async () => expect(await getConfig(running.inbound)).toMatchObject({ policyError: '' }));
   expect((await getConfig(mesh.inbound)).policyVersion).toMatch(/^v2@/);
   expect((await run(mesh.client(), 'unary', [{}])).code).toBe(status.PERMISSION_DENIED);
+});
+
+test('a token that is far too large is refused unread, and one with claims of another type by name', async () => {
+  const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true });
+  mesh = await startTestMesh({
+    inboundConfig: async (file) => {
+      await writeFile(file('keys.json'), JSON.stringify({ keys: [await exportJWK(publicKey)] }));
+      const issuer = {
+        name: 'staff',
+        issuer: 'https://a',
+        audiences: ['x'],
+        algorithms: ['ES256'],
+        jwksFile: file('keys.json'),
+      };
+      const claims = { groups: 'STRING_LIST' };
+      await writeFile(
+        file('policy.yaml'),
+        policyOf('v', [allow('ml', { condition: '"ml" in token.claims.groups' })], {
+          jwtIssuers: [{ ...issuer, claims }],
+        }),
+      );
+      return {};
+    },
+  });
+  const client = mesh.client();
+  const reason = async (token: string): Promise<string | undefined> => {
+    const ended = await run(client, 'unary', [{}], {
+      metadata: { authorization: `Bearer ${token}` },
+      timeoutMs: 5_000,
+    });
+    return ended.code === status.OK ? 'OK' : ended.details.errorInfo?.reason;
+  };
+  const withGroups = (groups: unknown): Promise<string> =>
+    new SignJWT({ groups })
+      .setProtectedHeader({ alg: 'ES256' })
+      .setIssuer('https://a')
+      .setAudience('x')
+      .setExpirationTime('1h')
+      .sign(privateKey);
+  expect(await reason(await withGroups(['ml']))).toBe('OK');
+  expect(await reason(await withGroups('ml'))).toBe('TOKEN_CLAIMS_MALFORMED');
+  expect(await reason(await withGroups(Array.from({ length: 1_100 }, () => 'g')))).toBe(
+    'TOKEN_CLAIMS_MALFORMED',
+  );
+  expect(await reason(await withGroups(Array.from({ length: 3_000 }, () => 'g')))).toBe('TOKEN_TOO_LARGE');
+  expect((await run(client, 'unary', [{}])).details.errorInfo?.reason).toBe('TOKEN_REQUIRED');
+  // Ten thousand groups do not fit in the header list that a connection takes.
+  const huge = await withGroups(Array.from({ length: 10_000 }, () => 'group-of-people'));
+  expect(await reason(huge)).not.toBe('OK');
+  expect(await reason(await withGroups(['ml']))).toBe('OK');
 });
