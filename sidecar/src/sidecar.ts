@@ -7,10 +7,10 @@ import { serveTelemetry, type TelemetryServer } from './admin/telemetry-server.t
 import type { SidecarConfig } from './config/schema.ts';
 import { Drain } from './drain.ts';
 import { type Foundations, layFoundations } from './foundations.ts';
-import { policyNotes, policyProblems } from './policy-state.ts';
 import { listenEgress } from './listen/egress-listener.ts';
 import { listenInbound } from './listen/inbound-listener.ts';
 import type { Clock } from './path/call.ts';
+import { policyNotes, policyProblems } from './policy-state.ts';
 import { makeSide, openAppPool, type Side } from './side.ts';
 import type { AppPool } from './upstream/index.ts';
 

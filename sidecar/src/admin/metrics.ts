@@ -9,13 +9,13 @@ import type { Quotas } from '../quota/index.ts';
 import type { DecisionRecords } from '../record-decisions.ts';
 import type { LoadShedder } from '../shed/index.ts';
 import type { UpstreamView } from '../upstream/index.ts';
-import { registerEndpoints } from './endpoint-metrics.ts';
 import { registerAudit } from './audit-metrics.ts';
 import { registerCallers } from './caller-metrics.ts';
+import { registerEndpoints } from './endpoint-metrics.ts';
 import { counter, gauge } from './metric-families.ts';
 import { type PolicyView, registerPolicy } from './policy-metrics.ts';
-import { registerQuotas } from './quota-metrics.ts';
 import { registerProtection } from './protection-metrics.ts';
+import { registerQuotas } from './quota-metrics.ts';
 import { registerShedding } from './shed-metrics.ts';
 
 /** What the metrics are read from when they are asked for. Nothing is computed on the request path. */

@@ -159,8 +159,8 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
         ...common('callee', `callee-${index}`),
         inbound: { listen, app: options.app ?? `unix:${file('app.sock')}` },
         policyFile: file('policy.yaml'),
-      ...(options.sharedLimits === undefined ? {} : { sharedLimits: options.sharedLimits }),
-      ...inboundConfig,
+        ...(options.sharedLimits === undefined ? {} : { sharedLimits: options.sharedLimits }),
+        ...inboundConfig,
         protection: options.protection ?? {},
         ...(options.audit === undefined
           ? {}
