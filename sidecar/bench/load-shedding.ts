@@ -89,7 +89,7 @@ const most = (PLACES / SERVICE_MS) * 1000;
 const shedding: Tallies[] = [];
 const bare: Tallies[] = [];
 for (let each = 0; each < ROUNDS; each++) {
-  shedding.push(await round({ callsMin: 4, waitMsMax: 25 }, most * OVERLOAD));
+  shedding.push(await round({ enabled: true, callsMin: 4, waitMsMax: 25 }, most * OVERLOAD));
   bare.push(await round({ enabled: false }, most * OVERLOAD));
 }
 console.log(

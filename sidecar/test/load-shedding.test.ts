@@ -29,7 +29,7 @@ describe('three times as many calls as the app can answer', () => {
     mesh = await startTestMesh({
       app: app.address,
       overlay: PRIORITY_OVERLAY,
-      limits: { adaptive: { callsMin: 2, waitMsMax: 25 } },
+      limits: { adaptive: { enabled: true, callsMin: 2, waitMsMax: 25 } },
     });
     const client = mesh.client();
     // What it takes when little is going on.

@@ -135,8 +135,8 @@ const telemetry = z.strictObject({
 
 const adaptive = z
   .strictObject({
-    /** Whether calls are turned away when the app gets slow. Inbound alone. */
-    enabled: z.boolean('expected true or false').default(true),
+    /** Whether calls are turned away when the app gets slow. Inbound alone; callers who would rather wait want it off. */
+    enabled: z.boolean('expected true or false').default(false),
     /** Calls of one method in flight below which none is turned away: what the app computes at once, or less. */
     callsMin: bounded(1, 10_000, 8),
     /** How long a call may wait at the app for its first response message, beyond what it takes when little is going on. */
