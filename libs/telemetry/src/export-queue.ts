@@ -1,4 +1,4 @@
-export type ExportQueueLimits = {
+type ExportQueueLimits = {
   /** Items that may wait. What comes on top is dropped. */
   readonly queueMax: number;
   /** Items in one export. */

@@ -1,6 +1,8 @@
-import { mkdir, mkdtemp, rename, rm, statfs, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { constants, mkdir, mkdtemp, open, rename, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { AuditRecord } from '@gatehouse/contracts/audit';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { mountSmallDisk } from '../../test/support/small-disk.ts';
@@ -8,7 +10,7 @@ import { AuditLog, type AuditLogLimits } from './audit-log.ts';
 import { openAudit } from './open-audit.ts';
 import { readEntries, type StoredEntry } from './read-entries.ts';
 import { recoverChain } from './recover-chain.ts';
-import { listSegments } from './segments.ts';
+import { listSegments, segmentName } from './segments.ts';
 import { verifyChain } from './verify-chain.ts';
 
 const clock = (): number => performance.timeOrigin + performance.now();
@@ -194,6 +196,23 @@ test('a disk that is really full loses nothing that was acknowledged, and is use
   } finally {
     await disk.unmount();
   }
+});
+
+test('a write that hangs counts as one that fails, and nobody waits for it', async () => {
+  const folder = join(home, 'hangs');
+  const { log, said } = await openLog(folder, { segmentBytesMax: 1, writeMsMax: 500 });
+  log.append(record('before'));
+  expect(await log.durable()).toBe(true);
+  // To open a FIFO for writing takes as long as nobody reads from it.
+  const fifo = join(folder, segmentName(2));
+  await promisify(execFile)('mkfifo', [fifo]);
+  log.append(record('hangs'));
+  expect(await log.durable()).toBe(false);
+  expect(log.failing).toBe('a write takes more than 500 ms');
+  expect(said).toEqual(['failing: a write takes more than 500 ms']);
+  await log.close();
+  expect(log.totals).toMatchObject({ written: 1, lost: 1 });
+  await (await open(fifo, constants.O_RDONLY | constants.O_NONBLOCK)).close();
 });
 
 test('a folder has one writer, and is free when that has closed', async () => {

@@ -147,7 +147,7 @@ export class AuditLog {
     clearTimeout(this.#timer);
     this.totals.lost += this.#waiting.length;
     // A write that hangs is not waited for.
-    if (this.#failing !== null) return;
+    if (this.#failing !== null) return this.#abandonFile();
     await this.#writing;
     await this.#writer.close();
   }
@@ -224,8 +224,13 @@ export class AuditLog {
     for (const { resolve } of this.#waiters.splice(0)) resolve(false);
   }
 
+  /** Closes the file whenever that can be done; what it says no longer matters. */
+  #abandonFile(): void {
+    this.#writer.close().catch(() => {});
+  }
+
   #tryAgain(): void {
-    if (this.#closing) return;
+    if (this.#closing) return this.#abandonFile();
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#begin(), this.#options.limits.retryMs).unref();
   }

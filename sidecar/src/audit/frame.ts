@@ -35,7 +35,7 @@ const ENTRY_AT = 56;
 const HASH_BYTES = 32;
 const UINT32 = 2 ** 32;
 /** Records are far smaller: whatever goes into one is clipped. */
-export const ENTRY_BYTES_MAX = 64 * 1024;
+const ENTRY_BYTES_MAX = 64 * 1024;
 /** What comes before the first entry. */
 export const NO_HASH: Buffer = Buffer.alloc(HASH_BYTES);
 

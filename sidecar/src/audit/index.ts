@@ -1,6 +1,5 @@
-export { type AuditLog, type AuditLogLimits, type AuditTotals, type WrittenEntry } from './audit-log.ts';
-export { type AuditRules, auditRules, isSampled } from './audit-policy.ts';
-export type { ChainPoint, ChainProblem } from './chain-scan.ts';
+export type { AuditLog, WrittenEntry } from './audit-log.ts';
+export { auditRules, isSampled } from './audit-policy.ts';
 export {
   type Checkpoint,
   generateSigningKey,
@@ -11,6 +10,6 @@ export {
 export { type OpenAudit, openAudit } from './open-audit.ts';
 export { readEntries, type StoredEntry } from './read-entries.ts';
 export { matchesFilter, type RecordFilter } from './record-filter.ts';
-export { callerOf, claimNames } from './recorded-claims.ts';
+export { callerOf } from './recorded-claims.ts';
 export { type ReplayDifference, type ReplayReport, replayRecords } from './replay-records.ts';
 export { type ChainReport, formatChainProblem, verifyChain } from './verify-chain.ts';

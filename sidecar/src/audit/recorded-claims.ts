@@ -24,9 +24,13 @@ export function callerOf(identity: string, token: TokenFacts | null, policy: Pol
   for (const [name, value] of Object.entries(token.claims)) {
     if (wanted !== 'all' && !wanted.has(name)) continue;
     const json = JSON.stringify(value) ?? 'null';
-    left -= name.length + json.length;
-    if (left >= 0 && Object.keys(caller.claims).length < CLAIMS_MAX) caller.claims[name] = json;
-    else if (caller.claimsLeftOut.length < CLAIMS_MAX) caller.claimsLeftOut.push(name.slice(0, 64));
+    const characters = name.length + json.length;
+    if (characters <= left && Object.keys(caller.claims).length < CLAIMS_MAX) {
+      caller.claims[name] = json;
+      left -= characters;
+    } else if (caller.claimsLeftOut.length < CLAIMS_MAX) {
+      caller.claimsLeftOut.push(name.slice(0, 64));
+    }
   }
   return caller;
 }

@@ -10,7 +10,7 @@ import { claimNames } from './recorded-claims.ts';
  * - `may-lose`, `may-gain`: so it looks, and the candidate asks for something that the policy then in force did not look
  *   at, so that the record does not hold it
  */
-export type ReplayChange = 'loses' | 'gains' | 'may-lose' | 'may-gain';
+type ReplayChange = 'loses' | 'gains' | 'may-lose' | 'may-gain';
 
 /** Decisions that the candidate would change in the same way. */
 export type ReplayDifference = {

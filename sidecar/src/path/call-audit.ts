@@ -15,6 +15,8 @@ export type CallAuditParts = {
   readonly clock: Clock;
 };
 
+/** ErrorInfo.reason of a call that is refused because its record could not be kept. */
+const AUDIT_UNAVAILABLE = 'AUDIT_UNAVAILABLE';
 const NO_FOLDER = 'policy asks for audit records, and the configuration has no audit folder';
 /** Names come from the wire in part: a record holds so much of each. */
 const NAME_CHARACTERS_MAX = 256;
@@ -146,9 +148,6 @@ export class CallAudit {
     };
   }
 }
-
-/** ErrorInfo.reason of a call that is refused because its record could not be kept. */
-export const AUDIT_UNAVAILABLE = 'AUDIT_UNAVAILABLE';
 
 function clip(name: string): string {
   return name.length > NAME_CHARACTERS_MAX ? `${name.slice(0, NAME_CHARACTERS_MAX)}…` : name;
