@@ -73,6 +73,8 @@ class CachingVerifier implements TokenVerifier {
   readonly #verified = new Map<string, VerifiedJwt>();
   /** By the token's hash; each is waited for by a call, so the limit on calls bounds them. */
   readonly #underWay = new Map<string, Promise<VerifiedJwt | { readonly refusal: TokenRefusal }>>();
+  /** The one used last: it stands at the end already, and to put it there with every call would remake the map over and over. */
+  #newestKey = '';
   #list: readonly JwtIssuer[] = [];
   #issuers: ReadonlyMap<string, Issuer> = new Map();
 
@@ -97,16 +99,15 @@ class CachingVerifier implements TokenVerifier {
   #known(key: string): VerifiedJwt | undefined {
     const jwt = this.#verified.get(key);
     if (jwt === undefined) return undefined;
-    this.#verified.delete(key);
     const { issuer, generation, expiresAtMs } = jwt;
     const isGood =
       this.#options.clock() < expiresAtMs &&
       this.#issuers.get(issuer.facts.issuer) === issuer &&
       issuer.keys.isUsable() &&
       issuer.keys.generation === generation;
-    if (!isGood) return undefined;
-    this.#verified.set(key, jwt);
-    return jwt;
+    if (!isGood) this.#verified.delete(key);
+    else if (key !== this.#newestKey) this.#keep(key, jwt);
+    return isGood ? jwt : undefined;
   }
 
   async #verifyNew(token: string, key: string, caller: TokenCaller): Promise<TokenResult> {
@@ -126,6 +127,7 @@ class CachingVerifier implements TokenVerifier {
   #keep(key: string, jwt: VerifiedJwt): void {
     this.#verified.delete(key);
     this.#verified.set(key, jwt);
+    this.#newestKey = key;
     if (this.#verified.size <= this.#limits.tokensCachedMax) return;
     const [oldest] = this.#verified.keys();
     if (oldest !== undefined) this.#verified.delete(oldest);
