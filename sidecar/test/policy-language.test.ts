@@ -148,6 +148,32 @@ test('rules and a document in shadow decide and do not act: differences are in m
   expect((await run(mesh.client(), 'unary', [{ model: 'big-1' }])).code).toBe(status.OK);
 });
 
+test('policy in shadow refuses no bad token and no message, and holds up no stream', async () => {
+  mesh = await startTestMesh({
+    policy: policyOf(
+      'v',
+      [
+        allow('open'),
+        { ...allow('ask', { token: { issuer: 'staff' }, models: ['x'], shadow: true }), effect: 'DENY' },
+      ],
+      {
+        jwtIssuers: [
+          { name: 'staff', issuer: 'https://a', audiences: ['x'], algorithms: ['ES256'], jwksFile: '/none' },
+        ],
+      },
+    ),
+  });
+  const client = mesh.client();
+  for (const authorization of ['Bearer not.a.token', 'Basic nothing', `Bearer ${'x'.repeat(9000)}`])
+    expect((await run(client, 'unary', [{ model: 'x' }], { metadata: { authorization } })).code).toBe(
+      status.OK,
+    );
+  const stream = startCall(client, 'bidi', [], { keepOpen: true });
+  stream.send({ text: 'late' });
+  stream.end();
+  expect((await stream.ended).code).toBe(status.OK);
+});
+
 test('what a document includes is followed with it', async () => {
   const rules = (condition: string): string => stringify({ rules: [allow('from-team', { condition })] });
   mesh = await startTestMesh({

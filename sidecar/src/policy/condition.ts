@@ -89,7 +89,7 @@ export class ConditionCompiler {
   /** @returns the condition, or what is wrong with it, as `expected …` */
   compile(source: string, tokens: TokenTypes): CompiledCondition {
     let bySource = this.#compiled.get(tokens);
-    if (bySource === undefined) this.#compiled.set(tokens, (bySource = new Map()));
+    if (bySource === undefined) this.#compiled.set(tokens, (bySource = new Map<string, CompiledCondition>()));
     let compiled = bySource.get(source);
     if (compiled === undefined) bySource.set(source, (compiled = this.#compile(source, tokens)));
     return compiled;

