@@ -187,7 +187,7 @@ const audit = z.strictObject({
   /** Records that may wait for the disk; calls beyond are refused, or go on unrecorded, as policy says. */
   recordsWaitingMax: bounded(1, 1_000_000, 20_000),
   /** How long records may wait for others, so that one write takes them all. No answer waits for it. */
-  groupMsMax: bounded(0, 1000, 5),
+  groupMsMax: bounded(0, 1000, 20),
   /** A write that takes longer counts as one that fails. */
   writeMsMax: bounded(10, 600_000, 5000),
   /** Between two tries while writing fails. */
@@ -227,7 +227,7 @@ const sharedLimits = z.strictObject({
     })
     .superRefine(({ address: at, tls }, context) => {
       const report = (path: string[], message: string): void =>
-        context.addIssue({ code: 'custom', path, input: undefined, message });
+        context.addIssue({ code: 'custom', path, input: tls, message });
       if (typeof at === 'string' && at.startsWith('unix:') && tls !== undefined)
         report(['tls'], 'expected none with a Unix socket');
       if ((tls?.certificateFile === undefined) !== (tls?.keyFile === undefined))
