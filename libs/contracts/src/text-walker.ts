@@ -31,7 +31,7 @@ export interface MessageNode {
   grownBytes: number;
 }
 
-const FOUND_MAX = 65_536;
+const FOUND_MAX = 262_144;
 const ANY_TYPE_URL = 1;
 const ANY_VALUE = 2;
 
@@ -60,7 +60,7 @@ export class TextWalker {
     return this.#wire.fault;
   }
 
-  /** @returns false when the message can't be read, or holds more than 65,536 texts and messages */
+  /** @returns false when the message can't be read, or holds more than 262,144 texts and messages */
   walk(plan: TextPlan, buffer: Buffer, start: number, end: number): boolean {
     this.leaves.length = 0;
     this.nodes.length = 0;

@@ -113,7 +113,7 @@ export class Protector {
   constructor({ contract, hits }: ProtectorParts, rules: ReadonlyMap<CompiledProtection, SensitivityRule>) {
     this.#rules = rules;
     this.#walker = new TextWalker(contract.textPlans);
-    this.#statusPlan = contract.textPlans.named('google.rpc.Status', 0);
+    this.#statusPlan = contract.textPlans.named('google.rpc.Status', EVERY_SENSITIVITY);
     this.#hits = hits;
   }
 

@@ -9,7 +9,7 @@ const MINUS = 0x2d;
 export type TextChange = (text: string) => string | null;
 
 /**
- * Changes a text by its parts where it is a JSON object or array: every key and value as it reads when it is decoded, so
+ * Changes a text by its parts where it is a JSON object, array or string: every key and value as it reads when it is decoded, so
  * that no escape hides one, and numbers as well. What is not changed stays as it is written, and the whole stays JSON: a
  * number that is changed becomes a string. Any other text is changed in one piece.
  * @returns null when a part is refused
@@ -43,10 +43,10 @@ export function changeText(text: string, change: TextChange, layer = 0): string 
 
 function looksLikeJson(text: string): boolean {
   const code = text.charCodeAt(0);
-  if (code === 0x7b || code === 0x5b) return true;
+  if (code === 0x7b || code === 0x5b || code === QUOTE) return true;
   if (code > 0x20) return false;
   const first = NOT_BLANK.exec(text)?.[0];
-  return first === '{' || first === '[';
+  return first === '{' || first === '[' || first === '"';
 }
 
 function isJson(text: string): boolean {

@@ -163,6 +163,7 @@ describe('messages of one piece', () => {
 
   test.each([
     ['escapes', `{"card":"\\u0034111 1111 1111 1111","n":1}`, `{"card":"[CARD_1]","n":1}`],
+    ['a string alone', `"\\u0034111111111111111"`, `"[CARD_1]"`],
     ['keys', `{ "${BARE_CARD}" : [ true ] }`, `{ "[CARD_1]" : [ true ] }`],
     ['numbers', `[${BARE_CARD}, -1.50, 4.111111111111111e15]`, `["[CARD_1]", -1.50, "[CARD_1]"]`],
     ['JSON inside', JSON.stringify({ a: JSON.stringify([CARD]) }), JSON.stringify({ a: '["[CARD_1]"]' })],

@@ -20,6 +20,8 @@ import { TextProtection } from './text-protection.ts';
 
 const FRAME_BYTES = 5;
 const NOTHING: Buffer = Buffer.alloc(0);
+/** Of texts that concatenate over a stream, in one message. */
+const PIECES_MAX = 1024;
 
 /** What one direction of a call is protected by and with. */
 export interface ProtectionParts {
@@ -143,6 +145,7 @@ export class MessageProtection {
   ): FieldEdit | ProtectionRefusal | null {
     const { walker, direction } = this.#parts;
     const where = (): string => walker.pathOf(leaf);
+    if (piece >= PIECES_MAX) return this.#texts.refusal({ refused: '', because: 'too-many-texts' }, where());
     if (isOverridden(leaf, walker.leaves)) return unreadable(direction, where(), 'one value');
     const text = this.#texts.read(buffer, leaf.start, leaf.end);
     if (text === null) return unreadable(direction, where(), 'valid UTF-8');
@@ -195,9 +198,10 @@ function isDelta(node: MessageNode): boolean {
 /** Decoders keep the last of a field that may come once: what stands before it would be taken for part of the text. */
 function isOverridden(leaf: TextLeaf, leaves: readonly TextLeaf[]): boolean {
   if (leaf.step.isRepeated) return false;
-  for (const other of leaves) {
-    if (other === leaf) return false;
-    if (other.step === leaf.step && !isApart(other.node, leaf.node)) return true;
+  // What one would take the place of the other of stands in one message, so the nearest before it tells.
+  for (let place = leaves.indexOf(leaf) - 1; place >= 0; place--) {
+    const other = leaves[place] as TextLeaf;
+    if (other.step === leaf.step) return !isApart(other.node, leaf.node);
   }
   return false;
 }
