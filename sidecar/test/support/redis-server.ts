@@ -63,12 +63,25 @@ export type RedisServer = {
   stop(): Promise<void>;
 };
 
-export async function startRedisServer(file: string): Promise<RedisServer> {
+/** @param more further arguments, as for a TLS port beside the socket */
+export async function startRedisServer(file: string, more: readonly string[] = []): Promise<RedisServer> {
   const folder = await mkdtemp(join(tmpdir(), 'gh-redis-'));
   const socket = join(folder, 'redis.sock');
   let child: ChildProcess | null = null;
   const start = async (): Promise<void> => {
-    const args = ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no', '--dir', folder];
+    const args = [
+      '--port',
+      '0',
+      '--unixsocket',
+      socket,
+      '--save',
+      '',
+      '--appendonly',
+      'no',
+      '--dir',
+      folder,
+      ...more,
+    ];
     child = spawn(file, args, { stdio: ['ignore', 'pipe', 'inherit'] });
     await ready(child);
   };
