@@ -17,6 +17,7 @@ export {
 } from './audit/index.ts';
 export { answerExplain } from './admin/explain.ts';
 export { loadContractFiles } from './config/load-contract-files.ts';
+export { loadProtectionKeys } from './config/load-protection-keys.ts';
 export { parseConfig } from './config/parse.ts';
 export { type SidecarConfig, sidecarConfigJsonSchema } from './config/schema.ts';
 export { loadDocument } from './config/policy-document.ts';

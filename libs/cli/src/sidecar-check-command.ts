@@ -27,8 +27,10 @@ export async function sidecarCheckCommand(
 }
 
 async function namedFileProblems(config: SidecarConfig, nowMs: number): Promise<string[]> {
-  const { loadContractFiles, loadDocument } = await import('@gatehouse/sidecar');
+  const { loadContractFiles, loadDocument, loadProtectionKeys } = await import('@gatehouse/sidecar');
   const problems = await identityProblems(config, nowMs);
+  const keys = await loadProtectionKeys(config.protection.keys);
+  if ('problems' in keys) problems.push(...keys.problems);
   const loaded = await loadContractFiles({
     descriptorSetFile: config.contract.descriptorSetFile,
     overlayFiles: config.contract.overlayFiles,
