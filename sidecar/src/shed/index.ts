@@ -1,3 +1,3 @@
-export type { Lane, Shed, ShedLimits } from './lane.ts';
+export type { Lane, Shed } from './lane.ts';
 export { LoadShedder } from './load-shedder.ts';
-export { type Priority, priorityOf } from './priority.ts';
+export { priorityOf } from './priority.ts';

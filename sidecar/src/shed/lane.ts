@@ -15,7 +15,7 @@ export type ShedLimits = {
 };
 
 /** `concurrency`: the app is full. `deadline`: the answer would come too late. */
-export const SHED_REASONS = ['concurrency', 'deadline'] as const;
+const SHED_REASONS = ['concurrency', 'deadline'] as const;
 
 /** Why a call is shed. */
 export type Shed = {

@@ -47,7 +47,7 @@ describe.skipIf(missing !== '')(
       const steady = startSteadyClient(await mesh.clientOf(inbound, 'good'), 10);
       await vi.waitFor(() => expect(steady.report().calls).toBeGreaterThan(10), { timeout: NOTICED_MS_MAX });
       const [, port = ''] = inbound.inboundAddress.split(':');
-      const [command = '', ...args] = [...namespace.inside, process.execPath, PEER];
+      const [command, ...args] = [...namespace.inside, process.execPath, PEER];
       const peer = spawn(command, [...args, namespace.outerHost, port, mesh.folder, 'egress'], {
         stdio: ['ignore', 'pipe', 'inherit'],
       });

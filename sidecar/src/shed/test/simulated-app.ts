@@ -27,7 +27,7 @@ export type Simulation = {
   readonly random: () => number;
 };
 
-export type Tally = {
+type Tally = {
   offered: number;
   shed: number;
   /** To the first message, of calls that had it before their deadline. */

@@ -8,7 +8,7 @@ export const without =
   (name: string): Spoil =>
   (fields) =>
     fields.filter(([n]) => n !== name);
-export const plus =
+const plus =
   (...pairs: Pair[]): Spoil =>
   (fields) => [...fields, ...pairs];
 export const instead =

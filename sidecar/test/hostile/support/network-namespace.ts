@@ -2,13 +2,15 @@ import { execFile, execFileSync } from 'node:child_process';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
+/** Of iproute2. */
+const IP = 'ip';
 
 /** A network of its own, with one wire to ours. */
 export type NetworkNamespace = {
   /** Our end of the wire: what is there can be reached from inside. */
   readonly outerHost: string;
   /** What a command is to be started with to run inside. */
-  readonly inside: readonly string[];
+  readonly inside: readonly [command: string, ...args: string[]];
   /** Takes the wire away: packets are lost both ways, and nobody is told. */
   cut(): Promise<void>;
   remove(): Promise<void>;
@@ -20,8 +22,8 @@ export function whyNoNamespace(): string {
   if (process.getuid?.() !== 0) return 'only root can make a network namespace';
   const probe = `gh-probe-${process.pid}`;
   try {
-    execFileSync('ip', ['netns', 'add', probe], { stdio: 'pipe' });
-    execFileSync('ip', ['netns', 'delete', probe], { stdio: 'pipe' });
+    execFileSync(IP, ['netns', 'add', probe], { stdio: 'pipe' });
+    execFileSync(IP, ['netns', 'delete', probe], { stdio: 'pipe' });
     return '';
   } catch (error) {
     return `no network namespace can be made here: ${String(error).split('\n')[0]}`;
@@ -34,8 +36,8 @@ export async function makeNamespace(octet: number): Promise<NetworkNamespace> {
   // An interface's name has at most 15 characters.
   const [outer, inner] = [`gho${process.pid % 100_000}-${octet}`, `ghi${process.pid % 100_000}-${octet}`];
   const [outerHost, innerHost] = [`198.18.${octet}.1`, `198.18.${octet}.2`];
-  const ip = (...args: string[]) => run('ip', args);
-  const inside = ['ip', 'netns', 'exec', name] as const;
+  const ip = (...args: string[]) => run(IP, args);
+  const inside = [IP, 'netns', 'exec', name] as const;
   await ip('netns', 'add', name);
   try {
     await ip('link', 'add', outer, 'type', 'veth', 'peer', 'name', inner, 'netns', name);
