@@ -1,6 +1,7 @@
 import type { PeerIdentity } from '@gatehouse/identity';
 import { type Field, field } from '../http2/index.ts';
-import type { IdentityRules, Policy } from '../policy/index.ts';
+import type { Decision, IdentityRules, Policy } from '../policy/index.ts';
+import type { DecisionFacts } from './4-authorise.ts';
 
 /** Who is at the other end of a connection, and what was worked out about them once. */
 export class ConnectionPeer {
@@ -16,6 +17,8 @@ export class ConnectionPeer {
   readonly forwardedClientCert: Field | null;
   /** Set when the identity no longer holds, while the connection is being drained. */
   staleness: 'EXPIRED' | 'UNTRUSTED_ISSUER' | null = null;
+  /** The newest decision that allowed it a call, made by one rule of one policy, and the facts of it. */
+  allowedLast: { readonly decision: Decision; readonly facts: DecisionFacts } | null = null;
   /** Response bytes that wait for this peer to read. */
   backlogBytes = 0;
   #policy: Policy | null = null;
