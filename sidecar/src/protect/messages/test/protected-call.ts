@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type Contract, type ContractMethod, loadContract } from '@gatehouse/contracts';
+import { StreamGenerateResponse } from '@gatehouse/contracts/inference';
 import { stringify } from 'yaml';
 import { compilePolicy } from '../../../policy/index.ts';
 import type { CallProtection } from '../../protector.ts';
@@ -78,6 +79,12 @@ export function unframed(bytes: Buffer): Buffer[] {
     at = end;
   }
   return bodies;
+}
+
+/** A piece of a streamed answer. */
+export function delta(text: string, outputTokens = 0): Buffer {
+  const event = { $case: 'delta' as const, value: { text, outputTokens } };
+  return Buffer.from(StreamGenerateResponse.encode({ event }).finish());
 }
 
 /** Sends messages through, and then the end. @returns what goes on, or throws what refuses them */
