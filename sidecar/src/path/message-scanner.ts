@@ -49,6 +49,9 @@ export class MessageScanner {
         at += HEAD_BYTES;
         const problem = this.#begin();
         if (problem) return problem;
+        const taken = Math.min(this.#length, end - at);
+        this.#remaining = this.#length - taken;
+        at += taken;
         continue;
       }
       const byte = chunk[at] as number;
