@@ -167,7 +167,7 @@ describe('the telemetry port', () => {
 
   test.each(['/', '/metrics/', '/debug', '/config', '/..%2fmetrics'])('has nothing at %s', async (path) => {
     const answer = await at(path);
-    expect([answer.status, await answer.text()]).toEqual([404, 'expected /livez, /readyz or /metrics\n']);
+    expect([answer.status, await answer.text()]).toEqual([404, 'expected /livez, /readyz, /drained or /metrics\n']);
   });
 
   test.each(['POST', 'PUT', 'DELETE'])('takes no %s', async (method) => {

@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { type DescMessage, fromBinary } from '@bufbuild/protobuf';
-import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import type { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { describe, expect, test } from 'vitest';
 import { buildDescriptors } from '../test/build-descriptors.ts';
+import { bytes, group, load, message, type Part, readerOf, text, varint } from '../test/read-fields.ts';
 import { GenerateRequest } from './gen/gatehouse/inference/v1/inference.ts';
-import { type FieldReader, type FieldValues, loadContract } from './index.ts';
+import type { FieldReader, FieldValues } from './index.ts';
 
 const PROTO = `edition = "2023";
 package t;
@@ -69,44 +70,6 @@ const NOTHING: FieldValues = {
   inputTokensUsed: undefined,
   inputTokensBound: 0,
 };
-
-function load(descriptorSet: Uint8Array) {
-  const loaded = loadContract({ descriptorSet });
-  if ('problems' in loaded) throw new Error(loaded.problems.join('\n'));
-  return loaded.contract;
-}
-
-function readerOf(from: ReturnType<typeof load>, path: string): FieldReader {
-  const found = from.methods.get(path)?.requestFields;
-  if (!found) throw new Error(`${path} has no reader`);
-  return found;
-}
-
-type Part = (writer: BinaryWriter) => BinaryWriter;
-
-function bytes(...parts: Part[]): Buffer {
-  return Buffer.from(parts.reduce((writer, part) => part(writer), new BinaryWriter()).finish());
-}
-
-const text =
-  (number: number, value: string): Part =>
-  (writer) =>
-    writer.tag(number, 2).string(value);
-const varint =
-  (number: number, value: number): Part =>
-  (writer) =>
-    writer.tag(number, 0).int32(value);
-const message =
-  (number: number, ...parts: Part[]): Part =>
-  (writer) =>
-    writer.tag(number, 2).bytes(bytes(...parts));
-const group =
-  (number: number, ...parts: Part[]): Part =>
-  (writer) =>
-    writer
-      .tag(number, 3)
-      .raw(bytes(...parts))
-      .tag(number, 4);
 
 function read(...parts: Part[]) {
   return valuesByRole(bytes(...parts));
@@ -361,65 +324,6 @@ function valuesOf(encoded: Buffer): FieldValues {
     inputTokensBound: 0,
   };
 }
-
-describe('bounds the tokens of the input by the bytes that a model reads', () => {
-  const boundOf = (from: FieldReader, ...parts: Part[]) => {
-    const encoded = bytes(...parts);
-    return (from.read(encoded, 0, encoded.length) as FieldValues).inputTokensBound;
-  };
-  const AROUND_ALL = 32;
-  const AROUND_EACH = 8;
-  const embedReader = readerOf(own, '/gatehouse.embeddings.v1.EmbeddingsService/Embed');
-
-  test.each<[string, Part[], number]>([
-    ['nothing without text', [text(1, 'a-model'), varint(4, 100)], 0],
-    ['a prompt', [text(1, 'm'), text(3, 'hello')], AROUND_ALL + AROUND_EACH + 5],
-    ['bytes, not characters', [text(3, '😀é')], AROUND_ALL + AROUND_EACH + 6],
-    [
-      'every message of a chat, and what goes beside it',
-      [message(2, message(1, varint(1, 1), text(2, 'one')), message(1, text(2, 'four'))), text(8, 'stop')],
-      AROUND_ALL + 3 * AROUND_EACH + 3 + 4 + 4,
-    ],
-    [
-      'what comes twice as often as it comes',
-      [text(3, 'ab'), text(3, 'cd')],
-      AROUND_ALL + 2 * AROUND_EACH + 4,
-    ],
-  ])('%s', (_, parts, expected) => {
-    expect(boundOf(generateReader, ...parts)).toBe(expected);
-  });
-
-  test('each input of a list', () => {
-    expect(boundOf(embedReader, text(1, 'm'), text(2, 'abc'), text(2, 'de'))).toBe(
-      AROUND_ALL + 2 * AROUND_EACH + 5,
-    );
-  });
-
-  test('all inside a field that is a prompt as a whole, whatever it says of itself, and what nobody classified', () => {
-    const covered = load(
-      buildDescriptors(`edition = "2023";
-package c;
-import "gatehouse/policy/v1/annotations.proto";
-message Inner {
-  string note = 1 [(gatehouse.policy.v1.field).sensitivity = SENSITIVITY_METADATA];
-  Inner again = 2;
-  map<string, bytes> more = 3;
-}
-message Request {
-  Inner whole = 1 [(gatehouse.policy.v1.field).sensitivity = SENSITIVITY_PROMPT];
-  Inner named = 2 [(gatehouse.policy.v1.field).sensitivity = SENSITIVITY_METADATA];
-  string unknown = 3;
-}
-message Empty {}
-service Svc { rpc One(Request) returns (Empty) { option (gatehouse.policy.v1.method).permission = "a.b"; } }`),
-    );
-    const from = readerOf(covered, '/c.Svc/One');
-    const inner = [text(1, 'note'), message(2, text(1, 'x')), message(3, text(1, 'key'), text(2, 'value'))];
-    expect(boundOf(from, message(1, ...inner))).toBe(AROUND_ALL + 4 * AROUND_EACH + 4 + 1 + 3 + 5);
-    expect(boundOf(from, message(2, ...inner))).toBe(0);
-    expect(boundOf(from, text(3, 'text'))).toBe(AROUND_ALL + AROUND_EACH + 4);
-  });
-});
 
 test('agrees with a whole decode by protobuf-es on 5000 random messages', () => {
   const random = randomOf(20261122);

@@ -215,7 +215,10 @@ class StepCompiler {
 
   #passingSteps(message: DescMessage, around: Sensitivity): MessageSteps {
     let ofSensitivity = this.#passing.get(around);
-    if (ofSensitivity === undefined) this.#passing.set(around, (ofSensitivity = new Map()));
+    if (ofSensitivity === undefined) {
+      ofSensitivity = new Map<DescMessage, MessageSteps>();
+      this.#passing.set(around, ofSensitivity);
+    }
     const known = ofSensitivity.get(message);
     if (known !== undefined) return known;
     const steps = new Map<number, FieldStep>();

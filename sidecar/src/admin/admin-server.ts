@@ -9,7 +9,7 @@ import {
   type GetConfigResponse,
 } from '@gatehouse/contracts/admin';
 import { bindGrpcServer } from '@gatehouse/sockets/grpc';
-import { type handleUnaryCall, Server, status } from '@grpc/grpc-js';
+import { type handleUnaryCall, Server, type sendUnaryData, status } from '@grpc/grpc-js';
 import type { DecisionLog } from '../path/decision-log.ts';
 import type { Policy } from '../policy/index.ts';
 import type { EndpointView, UpstreamView } from '../upstream/index.ts';
@@ -77,10 +77,17 @@ function drainCall(
       });
       return;
     }
-    const drained = drainInbound();
-    if (request.wait) void drained.then(() => callback(null, { ended: true }));
-    else callback(null, { ended: false });
+    void answerDrain(drainInbound(), request.wait, callback);
   };
+}
+
+async function answerDrain(
+  drained: Promise<void>,
+  wait: boolean,
+  callback: sendUnaryData<DrainInboundResponse>,
+): Promise<void> {
+  if (wait) await drained;
+  callback(null, { ended: wait });
 }
 
 function unary<Q, S>(answer: (request: Q) => S): handleUnaryCall<Q, S> {

@@ -1,16 +1,9 @@
-import {
-  ErrorCode,
-  type Field,
-  FieldKind,
-  type Stream,
-  type StreamHandler,
-  type StreamReset,
-} from '../http2/index.ts';
+import { ErrorCode, type Field, type Stream, type StreamHandler, type StreamReset } from '../http2/index.ts';
 import type { FailureCause } from '../upstream/index.ts';
 import type { Routed, Target } from './6-route.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import type { Clock } from './call.ts';
-import { GrpcStatus, parseGrpcStatus } from './grpc-status.ts';
+import { GrpcStatus } from './grpc-status.ts';
 import { isRefusal, type MessageFilter } from './message-filter.ts';
 import { heldBytesRefusal, MessageGate } from './message-gate.ts';
 import { MessageScanner } from './message-scanner.ts';
@@ -18,7 +11,8 @@ import type { Refusal } from './refusal.ts';
 import type { RequestBuffer } from './request-buffer.ts';
 import { requestHead } from './request-head.ts';
 import type { ResponseBacklog } from './response-backlog.ts';
-import { failureCauseOf, httpToGrpcStatus, isOfPolicy, resetToGrpcStatus } from './status-mapping.ts';
+import { checkResponseHead, grpcStatusIn } from './response-head.ts';
+import { failureCauseOf, isOfPolicy, resetToGrpcStatus } from './status-mapping.ts';
 
 /** What forward tells the rest of the path. */
 export interface ForwardOwner {
@@ -474,23 +468,3 @@ export class Forwarding implements StreamHandler {
 
 const RESPONSE_TOO_LARGE: Refusal = { kind: 'metadata-too-large', side: 'response' };
 const ENDED_INSIDE_MESSAGE: Refusal = { kind: 'upstream-malformed', cause: 'it ended inside a message' };
-
-/** A gRPC response has :status 200 and a gRPC content type; anything else is mapped (gRPC, "HTTP to gRPC status"). */
-function checkResponseHead(fields: readonly Field[]): Refusal | null {
-  let isGrpc = false;
-  let httpStatus = '';
-  for (const each of fields) {
-    if (each.kind === FieldKind.STATUS) httpStatus = each.value;
-    else if (each.kind === FieldKind.CONTENT_TYPE) isGrpc = each.value.startsWith('application/grpc');
-    else if (each.kind === FieldKind.GRPC_STATUS) isGrpc = true;
-  }
-  if (httpStatus === '200' && isGrpc) return null;
-  if (httpStatus === '200')
-    return { kind: 'upstream-malformed', cause: 'its content-type is not application/grpc' };
-  return { kind: 'upstream-reset', status: httpToGrpcStatus(httpStatus), cause: `HTTP status ${httpStatus}` };
-}
-
-function grpcStatusIn(fields: readonly Field[]): GrpcStatus {
-  for (const each of fields) if (each.kind === FieldKind.GRPC_STATUS) return parseGrpcStatus(each.value);
-  return GrpcStatus.UNKNOWN;
-}

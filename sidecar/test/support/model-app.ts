@@ -5,7 +5,7 @@ import {
   type StreamGenerateResponse,
 } from '@gatehouse/contracts/inference';
 import {
-  Metadata,
+  type Metadata,
   Server,
   ServerCredentials,
   type ServerUnaryCall,
@@ -15,7 +15,7 @@ import {
 } from '@grpc/grpc-js';
 
 /** What the app does with the next calls. */
-export type ModelAnswer = {
+type ModelAnswer = {
   /** Of a stream: each is a message. */
   readonly pieces?: readonly string[];
   /** Of a unary call. */

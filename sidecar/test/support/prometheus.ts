@@ -13,7 +13,7 @@ const READY_MS_MAX = 20_000;
 const POLL_MS = 100;
 
 /** What a query gave: the samples of an instant vector. */
-export type Sample = {
+type Sample = {
   readonly metric: Readonly<Record<string, string>>;
   readonly value: readonly [number, string];
 };

@@ -12,15 +12,12 @@ export type Stage = {
   readonly holdMs: number;
 };
 
-/** What a scenario says of itself beside its calls. */
-export type Note = string;
-
 export type Scenario = {
   readonly name: string;
   /** Of a planned change no call may fail. */
   readonly planned: boolean;
   /** Makes it happen. For a fault: gives the moment from which on a call that begins may not fail any more. */
-  readonly run: (stage: Stage) => Promise<{ readonly note?: Note; readonly recoveredAtMs?: number }>;
+  readonly run: (stage: Stage) => Promise<{ /** What it says of itself beside its calls. */ readonly note?: string; readonly recoveredAtMs?: number }>;
   /** Whether a failure is one that a fault may cause. */
   readonly excuses?: (result: CallResult, faultAtMs: number) => boolean;
 };

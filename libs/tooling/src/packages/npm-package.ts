@@ -102,7 +102,7 @@ async function rewriteImports(dist: string, contracts: Manifest): Promise<void> 
 async function publishedManifest(root: string, client: Manifest, contracts: Manifest): Promise<object> {
   const { name, version, description, license } = client;
   const entry = (script: string): object => ({ types: script.replace(/\.js$/, '.d.ts'), default: script });
-  const stubs = STUBS.map((stub) => [
+  const stubs = STUBS.map((stub): [string, object] => [
     `./${stub}`,
     entry(`./${join('dist/contracts', scriptOf(contracts.exports[`./${stub}`] ?? ''))}`),
   ]);
@@ -113,7 +113,7 @@ async function publishedManifest(root: string, client: Manifest, contracts: Mani
     license,
     type: 'module',
     engines: { node: '>=20.18' },
-    exports: { '.': entry('./dist/client/src/index.js'), ...Object.fromEntries(stubs) },
+    exports: Object.fromEntries([['.', entry('./dist/client/src/index.js')], ...stubs]),
     files: ['dist'],
     dependencies: await catalogVersions(root),
   };
