@@ -1,4 +1,6 @@
 /** What tools need of the sidecar: to read its files as it does, and to ask its policy. */
+
+export { answerExplain } from './admin/explain.ts';
 export {
   type ChainReport,
   type Checkpoint,
@@ -15,13 +17,12 @@ export {
   type StoredEntry,
   verifyChain,
 } from './audit/index.ts';
-export { answerExplain } from './admin/explain.ts';
 export { loadContractFiles } from './config/load-contract-files.ts';
 export { loadProtectionKeys } from './config/load-protection-keys.ts';
 export { parseConfig } from './config/parse.ts';
-export { type SidecarConfig, sidecarConfigJsonSchema } from './config/schema.ts';
 export { loadDocument } from './config/policy-document.ts';
 export { SIGNATURE_SUFFIX, signPolicy } from './config/policy-signature.ts';
+export { type SidecarConfig, sidecarConfigJsonSchema } from './config/schema.ts';
 export {
   compilePolicy,
   diffPolicies,

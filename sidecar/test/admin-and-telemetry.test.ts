@@ -167,7 +167,10 @@ describe('the telemetry port', () => {
 
   test.each(['/', '/metrics/', '/debug', '/config', '/..%2fmetrics'])('has nothing at %s', async (path) => {
     const answer = await at(path);
-    expect([answer.status, await answer.text()]).toEqual([404, 'expected /livez, /readyz, /drained or /metrics\n']);
+    expect([answer.status, await answer.text()]).toEqual([
+      404,
+      'expected /livez, /readyz, /drained or /metrics\n',
+    ]);
   });
 
   test.each(['POST', 'PUT', 'DELETE'])('takes no %s', async (method) => {
@@ -204,7 +207,8 @@ describe('the telemetry port', () => {
       metrics.value('gatehouse_refusals_total', { direction: 'inbound', reason: 'NO_MATCHING_RULE' }),
     ).toBe(1);
     const refusedCaller = metrics.samples.find(
-      ({ name, labels }) => name === 'gatehouse_caller_calls_total' && labels['identity']?.endsWith('/stranger'),
+      ({ name, labels }) =>
+        name === 'gatehouse_caller_calls_total' && labels['identity']?.endsWith('/stranger'),
     );
     expect(refusedCaller).toBeDefined();
     expect(

@@ -65,7 +65,8 @@ test('the policy decides as the README shows', async () => {
       identity: `spiffe://example.org/sa/${name}`,
       method: `greeter.v1.Greeter/${method}`,
       model: null,
-      token: null, nowMs: 0,
+      token: null,
+      nowMs: 0,
     }).decision.allowed;
   expect([decide('alice', 'SayHello'), decide('alice', 'SayHelloOften')]).toEqual([true, true]);
   expect([decide('bob', 'SayHello'), decide('bob', 'SayHelloOften')]).toEqual([true, false]);

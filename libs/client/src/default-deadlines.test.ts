@@ -12,7 +12,9 @@ test('deadlines.json is what the contract says of every method that applications
     ({ service }) => service.startsWith('gatehouse.') && !service.startsWith('gatehouse.admin.'),
   );
   const deadlines = Object.fromEntries(
-    methods.map(({ path, deadlineMsDefault }) => [path, deadlineMsDefault] as const).toSorted(([one], [other]) => one.localeCompare(other)),
+    methods
+      .map(({ path, deadlineMsDefault }) => [path, deadlineMsDefault] as const)
+      .toSorted(([one], [other]) => one.localeCompare(other)),
   );
   await expect(`${JSON.stringify(deadlines, null, 2)}\n`).toMatchFileSnapshot('deadlines.json');
   for (const { path, deadlineMsDefault } of methods) expect(defaultDeadlineMs(path)).toBe(deadlineMsDefault);

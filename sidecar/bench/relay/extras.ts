@@ -59,7 +59,12 @@ export async function measurePolicies({
     { name: 'token-and-condition', issuer, condition: CONDITION },
   ];
   return withCandidates(ground, variants.map(sidecar), async (running) => {
-    const table = await measureTable(load, running, [{ ...FIRST, tokens: { token, 'token-and-condition': token } }], pace);
+    const table = await measureTable(
+      load,
+      running,
+      [{ ...FIRST, tokens: { token, 'token-and-condition': token } }],
+      pace,
+    );
     return table.get(FIRST.id) ?? new Map<string, Measured>();
   });
 }

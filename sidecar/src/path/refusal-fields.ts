@@ -17,7 +17,10 @@ export function refusalHead(status: RefusalStatus, metadata: Record<string, stri
 
 /** The trailers that end a call whose head was answered already. */
 export function refusalTrailers(status: RefusalStatus, metadata: Record<string, string>): Field[] {
-  const fields = [STATUS_FIELDS[status.code] as Field, field('grpc-message', encodeStatusMessage(status.message))];
+  const fields = [
+    STATUS_FIELDS[status.code] as Field,
+    field('grpc-message', encodeStatusMessage(status.message)),
+  ];
   const details = encodeStatusDetails(status.code, status.message, {
     ...status.details,
     errorInfo: { reason: status.reason, metadata },

@@ -1,6 +1,6 @@
+import type { ProtectionRefusal } from '../protect/index.ts';
 import type { QuotaShortage } from '../quota/index.ts';
 import type { Shed } from '../shed/index.ts';
-import type { ProtectionRefusal } from '../protect/index.ts';
 import type { GrpcStatus } from './grpc-status.ts';
 
 /** Why a call goes no further, with the facts that the caller needs to act on it. */

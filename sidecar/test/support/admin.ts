@@ -30,7 +30,16 @@ export const listCircuits = (sidecar: Sidecar): Promise<ListCircuitsResponse> =>
 export const explain = (sidecar: Sidecar, request: Partial<ExplainRequest>): Promise<ExplainResponse> =>
   ask(sidecar, (client, reply: Reply<ExplainResponse>) =>
     client.explain(
-      { identity: '', method: '', model: '', tokenIssuer: '', tokenClaims: {}, tokenClaimsJson: '', decisionId: '', ...request },
+      {
+        identity: '',
+        method: '',
+        model: '',
+        tokenIssuer: '',
+        tokenClaims: {},
+        tokenClaimsJson: '',
+        decisionId: '',
+        ...request,
+      },
       reply,
     ),
   );

@@ -17,7 +17,12 @@ export type Scenario = {
   /** Of a planned change no call may fail. */
   readonly planned: boolean;
   /** Makes it happen. For a fault: gives the moment from which on a call that begins may not fail any more. */
-  readonly run: (stage: Stage) => Promise<{ /** What it says of itself beside its calls. */ readonly note?: string; readonly recoveredAtMs?: number }>;
+  readonly run: (
+    stage: Stage,
+  ) => Promise<{
+    /** What it says of itself beside its calls. */ readonly note?: string;
+    readonly recoveredAtMs?: number;
+  }>;
   /** Whether a failure is one that a fault may cause. */
   readonly excuses?: (result: CallResult, faultAtMs: number) => boolean;
 };
