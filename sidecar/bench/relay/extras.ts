@@ -153,6 +153,7 @@ const NODE_VARIANTS: readonly SidecarVariant[] = [
   { name: 'as the mesh does: --max-semi-space-size=4' },
   { name: 'no options', nodeFlags: [] },
   { name: '--max-semi-space-size=2', nodeFlags: ['--max-semi-space-size=2'] },
+  { name: '--max-semi-space-size=16', nodeFlags: ['--max-semi-space-size=16'] },
   { name: '4 and --single-threaded-gc', nodeFlags: ['--max-semi-space-size=4', '--single-threaded-gc'] },
   { name: '32 and --single-threaded-gc', nodeFlags: ['--max-semi-space-size=32', '--single-threaded-gc'] },
   { name: '4, without a compile cache', env: { NODE_DISABLE_COMPILE_CACHE: '1' } },
