@@ -117,6 +117,9 @@ test('the schema of the values repeats what the programs enforce', async () => {
     sidecarLimits: sidecar.properties['limits'],
     policyRules: policy.properties['rules'],
     policyJwtIssuers: policy.properties['jwtIssuers'],
+    policyLimits: policy.properties['limits'],
+    policyDetectors: policy.properties['detectors'],
+    policyProtections: policy.properties['protections'],
     inferenceModels: inferenceConfig.shape.models.toJSONSchema({ io: 'input' }),
     embeddingsModels: embeddingsConfig.shape.models.toJSONSchema({ io: 'input' }),
   };

@@ -69,6 +69,7 @@ async function recipeHash(tool: PinnedTool): Promise<string> {
   else {
     for (const file of ['go.mod', 'go.sum']) hash.update(await readFile(join(tool.module, file)));
     if (tool.edit) hash.update(JSON.stringify(tool.edit));
+    if (tool.inItself) hash.update(tool.inItself);
   }
   return hash.digest('hex').slice(0, 12);
 }
@@ -88,7 +89,7 @@ async function buildGo(tool: GoTool, folder: string, { env, onProgress }: Ensure
         : `${tool.name} cannot be built (${failure}); the first build needs the Go module proxy.`,
     );
   };
-  const cwd = tool.edit === undefined ? tool.module : await editedModule(tool, tool.edit, { sources, go });
+  const cwd = await moduleOf(tool, { sources, go });
   for (const [command, file] of Object.entries(tool.commands)) {
     await go(cwd, [
       'build',
@@ -106,15 +107,21 @@ async function buildGo(tool: GoTool, folder: string, { env, onProgress }: Ensure
 /** Runs go. @returns what it wrote */
 type Go = (cwd: string, args: readonly string[]) => Promise<string>;
 
-/** Makes a module beside a copy of the edited one, which stands in for it. @returns its folder */
-async function editedModule(
-  tool: GoTool,
-  edit: NonNullable<GoTool['edit']>,
-  { sources, go }: { readonly sources: string; readonly go: Go },
-): Promise<string> {
-  await go(tool.module, ['mod', 'download', edit.module]);
-  const original = (await go(tool.module, ['list', '-m', '-f', '{{.Dir}}', edit.module])).trim();
-  const copy = join(sources, 'edited');
+type Workshop = { readonly sources: string; readonly go: Go };
+
+/** @returns the folder of the module to build in */
+async function moduleOf(tool: GoTool, { sources, go }: Workshop): Promise<string> {
+  if (tool.edit !== undefined) return editedModule(tool, tool.edit, { sources, go });
+  if (tool.inItself === undefined) return tool.module;
+  const copy = join(sources, 'copy');
+  await copyModule(tool, tool.inItself, copy, go);
+  return copy;
+}
+
+/** Copies the source of a module that the tool's own go.mod pins. */
+async function copyModule(tool: GoTool, name: string, copy: string, go: Go): Promise<void> {
+  await go(tool.module, ['mod', 'download', name]);
+  const original = (await go(tool.module, ['list', '-m', '-f', '{{.Dir}}', name])).trim();
   for (const entry of await readdir(original, { withFileTypes: true, recursive: true })) {
     if (!entry.isFile()) continue;
     // Go's module cache is read-only, and a copy of the whole folder would be so too.
@@ -122,6 +129,16 @@ async function editedModule(
     await mkdir(dirname(target), { recursive: true });
     await writeFile(target, await readFile(join(entry.parentPath, entry.name)));
   }
+}
+
+/** Makes a module beside a copy of the edited one, which stands in for it. @returns its folder */
+async function editedModule(
+  tool: GoTool,
+  edit: NonNullable<GoTool['edit']>,
+  { sources, go }: Workshop,
+): Promise<string> {
+  const copy = join(sources, 'edited');
+  await copyModule(tool, edit.module, copy, go);
   let text = await readFile(join(copy, edit.file), 'utf8');
   for (const [from, to] of edit.replacements) {
     if (!text.includes(from))
