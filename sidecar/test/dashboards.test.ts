@@ -50,8 +50,9 @@ const POLICY = stringify({
   protections: [{ id: 'no-cards', detectors: ['CARD'], action: 'REDACT' }],
 });
 const CARD = 'card 4242 4242 4242 4242';
-/** Two scrapes within the window make a rate; this many seconds of calls give every panel several. */
-const CALLS_MS = 6000;
+/** Two scrapes within the window make a rate. Prometheus takes some seconds before it begins. */
+const SCRAPES_MIN = 3;
+const CALLS_MS_MAX = 40_000;
 const program = await ensurePrometheus();
 const names = await readdir(FOLDER);
 
@@ -60,7 +61,7 @@ describe.skipIf(program === null)('the dashboards', () => {
   let prometheus: Prometheus;
 
   beforeAll(async () => {
-    mesh = await startTestMesh({ policy: POLICY, audit: {} });
+    mesh = await startTestMesh({ policy: POLICY, audit: {}, limits: { adaptive: { enabled: true } } });
     prometheus = await startPrometheus(program ?? '', {
       'gatehouse-echo': mesh.inbound.telemetryAddress,
       'gatehouse-caller': mesh.egress.telemetryAddress,
@@ -70,8 +71,14 @@ describe.skipIf(program === null)('the dashboards', () => {
       await mesh.clientAs('picky'),
       await mesh.clientAs('stranger'),
     ];
-    const until = performance.now() + CALLS_MS;
-    while (performance.now() < until) {
+    const until = performance.now() + CALLS_MS_MAX;
+    const scrapes = async (): Promise<number> => {
+      const counts = await prometheus.query(
+        'count_over_time(gatehouse_caller_calls_total{outcome="refused"}[5m])',
+      );
+      return counts.length < 3 ? 0 : Math.min(...counts.map(({ value }) => Number(value[1])));
+    };
+    while (performance.now() < until && (await scrapes()) < SCRAPES_MIN) {
       await run(caller, 'unary', [{ text: CARD }]);
       await run(picky, 'unary', [{ model: 'small-1' }]);
       await run(stranger, 'unary', [{}]);

@@ -202,7 +202,7 @@ describe('gatehouse policy explain', () => {
     const args = ['policy', 'explain', '--to', 'InferenceService/Generate', '--model', MODEL];
     const refused = await runCli(dataDir, ...args, '--from', 'intern');
     expect(refused.out).toContain('refused DENIED_BY_RULE by rule intern-may-not-run-models');
-    expect(refused.out).toMatch(/intern-may-look-at-models: .*does not name the method/);
+    expect(refused.out).toMatch(/intern-may-look-at-models \(ALLOW\): .*does not name the method/);
     expect(refused.exitCode).toBe(1);
     const allowed = await runCli(dataDir, ...args, '--from', 'orchestration', '--json');
     expect(JSON.parse(allowed.out)).toMatchObject({ allowed: true, ruleId: 'orchestration-may-generate' });
