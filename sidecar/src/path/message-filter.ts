@@ -19,11 +19,9 @@ export interface MessageFilter {
   end(): Buffer | Refusal;
 }
 
-/** One filter after the other. Those before the last give one message for each, or none. */
-export function chainFilters(filters: readonly MessageFilter[]): MessageFilter | null {
-  const [first, ...others] = filters;
-  if (first === undefined) return null;
-  const rest = chainFilters(others);
+/** One filter after the other; null where there is neither. The first gives one message for each, or none. */
+export function chainFilters(first: MessageFilter | null, rest: MessageFilter | null): MessageFilter | null {
+  if (first === null) return rest;
   return rest === null ? first : new FilterChain(first, rest);
 }
 

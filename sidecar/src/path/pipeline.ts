@@ -22,7 +22,7 @@ import { laterValues } from './later-values.ts';
 import { chainFilters, isRefusal, MessageCheck, type MessageFilter } from './message-filter.ts';
 import { readMessage } from './message-gate.ts';
 import { Passage, type PassageOwner } from './passage.ts';
-import { type CallFilters, protectCall } from './protect-call.ts';
+import { type CallFilters, protectCall, UNPROTECTED } from './protect-call.ts';
 import { hold, otherModel, reserve, tellsUsage, UsageFilter } from './quota-call.ts';
 import type { Refusal } from './refusal.ts';
 import { httpRefusalHead, refusalHead, refusalTrailers, withoutDetails } from './refusal-fields.ts';
@@ -220,24 +220,31 @@ export class Pipeline implements PassageOwner {
     return null;
   }
 
-  /** What looks into the call's messages, where something has to. */
+  /** What looks into the call's messages, where something has to: checks and counts first, what changes them last. */
   #filtersOf(call: Admitted): CallFilters {
-    const { method, requestValues } = call;
     const policy = this.#parts.policy();
+    const protection = policy === null ? UNPROTECTED : protectCall(call, policy, this.#parts);
+    const request = this.#requestCheckOf(call);
+    const response = this.#usageFilterOf(call);
+    if (request === null && response === null) return protection;
+    return {
+      request: chainFilters(request, protection.request),
+      response: chainFilters(response, protection.response),
+    };
+  }
+
+  #requestCheckOf(call: Admitted): MessageFilter | null {
+    const { method, requestValues } = call;
     const sendsMany = method.kind === 'client-streaming' || method.kind === 'bidi';
-    const request: MessageFilter[] = [];
-    if (requestValues !== null && sendsMany)
-      request.push(new MessageCheck((framed) => this.#reauthorise(call, framed)));
-    const response: MessageFilter[] = [];
-    if (call.quota.readsUsage) response.push(new UsageFilter(call, call.quota));
-    else if (tellsUsage(method) && this.#parts.observer.recordsUsage(call))
-      response.push(new UsageFilter(call, null));
-    if (policy !== null) {
-      const protection = protectCall(call, policy, this.#parts);
-      if (protection.request !== null) request.push(protection.request);
-      if (protection.response !== null) response.push(protection.response);
-    }
-    return { request: chainFilters(request), response: chainFilters(response) };
+    if (requestValues === null || !sendsMany) return null;
+    return new MessageCheck((framed) => this.#reauthorise(call, framed));
+  }
+
+  #usageFilterOf(call: Admitted): MessageFilter | null {
+    if (call.quota.readsUsage) return new UsageFilter(call, call.quota);
+    return tellsUsage(call.method) && this.#parts.observer.recordsUsage(call)
+      ? new UsageFilter(call, null)
+      : null;
   }
 
   /** A token that is refused decides the call before any rule does. */

@@ -11,7 +11,7 @@ export type CallFilters = {
   readonly response: MessageFilter | null;
 };
 
-const UNPROTECTED: CallFilters = { request: null, response: null };
+export const UNPROTECTED: CallFilters = { request: null, response: null };
 
 /** Begins the protection that policy asks for, and leaves its counts with the call. */
 export function protectCall(

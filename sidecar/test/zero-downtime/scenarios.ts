@@ -17,9 +17,7 @@ export type Scenario = {
   /** Of a planned change no call may fail. */
   readonly planned: boolean;
   /** Makes it happen. For a fault: gives the moment from which on a call that begins may not fail any more. */
-  readonly run: (
-    stage: Stage,
-  ) => Promise<{
+  readonly run: (stage: Stage) => Promise<{
     /** What it says of itself beside its calls. */ readonly note?: string;
     readonly recoveredAtMs?: number;
   }>;

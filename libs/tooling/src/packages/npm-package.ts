@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { access, cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
@@ -61,9 +61,12 @@ async function compile({
   readonly contracts: Manifest;
 }): Promise<void> {
   const config = join(folder, 'tsconfig.json');
-  const sources = [...STUBS, 'status-details'].map((name) =>
-    join(root, 'libs/contracts', contracts.exports[`./${name}`] ?? ''),
-  );
+  const source = join(root, 'libs/contracts/src');
+  const stubs = STUBS.map((name) => join(root, 'libs/contracts', contracts.exports[`./${name}`] ?? ''));
+  // Every file by name: what the compiler meets first through node_modules it takes for somebody else's, and leaves out.
+  const shared = ['any', 'duration', 'struct'].map((name) => join(source, `gen/google/protobuf/${name}.ts`));
+  const details = ['status', 'error_details'].map((name) => join(source, `gen/google/rpc/${name}.ts`));
+  const sources = [...stubs, ...shared, ...details, join(source, 'status-details.ts')];
   await writeFile(
     config,
     JSON.stringify({
@@ -82,6 +85,8 @@ async function compile({
   );
   await run(join(root, 'node_modules/.bin/tsc'), ['-p', config]);
   await rm(config);
+  for (const file of sources)
+    await access(scriptOf(join(folder, 'dist', relative(join(root, 'libs'), file))));
 }
 
 /** Imports of the workspace's contracts become relative ones: the package brings them along. */
