@@ -171,8 +171,6 @@ export class TextWalker {
   }
 
   #nested(step: PlanStep & { kind: 'message' }, parent: MessageNode, tagAt: number, end: number): boolean {
-    const wire = this.#wire;
-    const lengthAt = wire.position;
     if (step.wireType === START_GROUP) {
       const node = {
         plan: step.child,
@@ -180,46 +178,37 @@ export class TextWalker {
         parent,
         tagAt,
         lengthAt: -1,
-        start: lengthAt,
+        start: this.#wire.position,
         end,
         grownBytes: 0,
       };
       return this.#enter(node) && this.#message(node, end, step.number);
     }
-    const length = wire.readLength(end);
-    if (length < 0) return false;
-    const start = wire.position;
-    const node = {
-      plan: step.child,
-      step,
-      parent,
-      tagAt,
-      lengthAt,
-      start,
-      end: start + length,
-      grownBytes: 0,
-    };
+    const node = this.#delimited(step, parent, tagAt, end);
+    if (node === null) return false;
     return this.#enter(node) && this.#message(node, node.end, 0);
+  }
+
+  /** The message behind a length. Null: the length is malformed. */
+  #delimited(
+    step: PlanStep & { kind: 'message' | 'any' },
+    parent: MessageNode,
+    tagAt: number,
+    end: number,
+  ): MessageNode | null {
+    const lengthAt = this.#wire.position;
+    const length = this.#wire.readLength(end);
+    if (length < 0) return null;
+    const start = this.#wire.position;
+    return { plan: step.child, step, parent, tagAt, lengthAt, start, end: start + length, grownBytes: 0 };
   }
 
   /** What Any holds is gone into where its type is known, and is looked at as bytes where it is not. */
   #any(step: PlanStep & { kind: 'any' }, parent: MessageNode, tagAt: number, end: number): boolean {
     const wire = this.#wire;
     if (step.wireType === START_GROUP) return wire.fail(`${step.name} is a group`);
-    const lengthAt = wire.position;
-    const length = wire.readLength(end);
-    if (length < 0) return false;
-    const start = wire.position;
-    const node = {
-      plan: step.child,
-      step,
-      parent,
-      tagAt,
-      lengthAt,
-      start,
-      end: start + length,
-      grownBytes: 0,
-    };
+    const node = this.#delimited(step, parent, tagAt, end);
+    if (node === null) return false;
     const firstLeaf = this.leaves.length;
     if (!this.#enter(node) || !this.#message(node, node.end, 0)) return false;
     const own = this.leaves.splice(firstLeaf);
