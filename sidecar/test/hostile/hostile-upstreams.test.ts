@@ -40,7 +40,13 @@ const CONNECT_MS_MAX = 300;
 const MISBEHAVIOURS: readonly (readonly [string, Misbehaviour, status, RegExp])[] = [
   ['speaks no HTTP/2', { greeting: Buffer.alloc(100, 0xff) }, UNAVAILABLE, /./],
   ['speaks HTTP/1', { greeting: Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n') }, UNAVAILABLE, /./],
-  ['closes at once', { greeting: Buffer.alloc(0), closes: true }, UNAVAILABLE, /clos/],
+  // Whether its end or a reset for what we wrote meanwhile comes first is the network's choice.
+  [
+    'closes at once',
+    { greeting: Buffer.alloc(0), closes: true },
+    UNAVAILABLE,
+    /clos|ECONNRESET|EPIPE|disconnected/,
+  ],
   ['says nothing', { greeting: Buffer.alloc(0) }, UNAVAILABLE, /./],
   ['answers no call', {}, DEADLINE_EXCEEDED, /./],
   ['sends GOAWAY for every call', { onRequest: () => goaway(0, ErrorCode.NO_ERROR) }, UNAVAILABLE, /./],
