@@ -33,20 +33,15 @@ const goaway = (lastId: number, code: number): Buffer =>
   frame(GOAWAY, 0, 0, Buffer.concat([uint32(lastId), uint32(code)]));
 
 const { UNAVAILABLE, INTERNAL, UNKNOWN, DEADLINE_EXCEEDED, CANCELLED } = status;
-const CALL_MS = 1_000;
-const CONNECT_MS_MAX = 300;
+const CALL_MS = 2_500;
+/** A handshake takes a while on a machine that has other work. */
+const CONNECT_MS_MAX = 1_500;
 
 /** What it does, what its callers get, and a part of the sentence. */
 const MISBEHAVIOURS: readonly (readonly [string, Misbehaviour, status, RegExp])[] = [
   ['speaks no HTTP/2', { greeting: Buffer.alloc(100, 0xff) }, UNAVAILABLE, /./],
   ['speaks HTTP/1', { greeting: Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n') }, UNAVAILABLE, /./],
-  // Whether its end or a reset for what we wrote meanwhile comes first is the network's choice.
-  [
-    'closes at once',
-    { greeting: Buffer.alloc(0), closes: true },
-    UNAVAILABLE,
-    /clos|ECONNRESET|EPIPE|disconnected/,
-  ],
+  ['closes at once', { greeting: Buffer.alloc(0), closes: true }, UNAVAILABLE, /clos/],
   ['says nothing', { greeting: Buffer.alloc(0) }, UNAVAILABLE, /./],
   ['answers no call', {}, DEADLINE_EXCEEDED, /./],
   ['sends GOAWAY for every call', { onRequest: () => goaway(0, ErrorCode.NO_ERROR) }, UNAVAILABLE, /./],
