@@ -19,7 +19,7 @@ policy.existingConfigMap is {{ .Values.policy.existingConfigMap }}, so policy.ru
 
 {{- define "gatehouse.imageProblems" -}}
 {{- if not .Values.images.registry }}
-images.registry is missing: set it to the registry that has the images, such as registry.example.org/platform.
+images.registry is missing: set it to the registry that has the images, such as images.example.org/platform.
 {{- end }}
 {{- if not .Values.images.tag -}}
 {{- $images := dict "sidecar" .Values.sidecar.image -}}

@@ -1,5 +1,5 @@
 import type { AuditRecord } from '@gatehouse/contracts/audit';
-import type { Decision, Policy } from '../policy/index.ts';
+import { DENIAL_REASONS, type Decision, type Policy } from '../policy/index.ts';
 import type { StoredEntry } from './read-entries.ts';
 import { claimNames } from './recorded-claims.ts';
 
@@ -42,17 +42,7 @@ export type ReplayReport = {
 
 const KINDS_MAX = 10_000;
 /** What rules say no for; every other reason is another stage's. */
-const REASONS_OF_RULES: ReadonlySet<string> = new Set([
-  'DENIED_BY_RULE',
-  'TOKEN_CLAIMS_MALFORMED',
-  'CONDITION_FALSE',
-  'CONDITION_FAILED',
-  'TOKEN_CLAIMS',
-  'TOKEN_REQUIRED',
-  'MODEL_NOT_ALLOWED',
-  'MODEL_REQUIRED',
-  'NO_MATCHING_RULE',
-]);
+const REASONS_OF_RULES: ReadonlySet<string> = new Set(DENIAL_REASONS);
 
 /** Asks a policy about every recorded decision, with what the record holds of the call. */
 export async function replayRecords(

@@ -1,5 +1,5 @@
 export { compilePolicy } from './compile-policy.ts';
-export type { Decision, DecisionRequest, TokenFacts } from './compiled-rule.ts';
+export { DENIAL_REASONS, type Decision, type DecisionRequest, type TokenFacts } from './compiled-rule.ts';
 export { diffPolicies, type PolicyDifference } from './diff-policies.ts';
 export { type ExplainRequest, type Explanation, explainPolicy } from './explain-policy.ts';
 export type { IdentityRules, ShadowDecision } from './identity-rules.ts';
