@@ -2,6 +2,7 @@
 import { FrameType } from '../../../src/http2/frame-types.ts';
 import { frame, uint32 } from '../../../src/http2/raw-peer.ts';
 import type { Random } from '../support/random.ts';
+import { extraFields } from './extra-fields.ts';
 import { asSent, controlFrame, dataFrame, headFrames } from './frames.ts';
 import { HeaderWriter, type Pair } from './header-writer.ts';
 import { illegalFrames } from './illegal-frames.ts';
@@ -87,20 +88,7 @@ export class Talker implements Speaker {
       [':authority', random.pick(['www.example.com', 'x', 'localhost:80'])],
     ];
     fields.sort(() => random.below(3) - 1);
-    const extra = random.below(5);
-    for (let i = 0; i < extra; i++) {
-      fields.push(
-        random.pick<Pair>([
-          ['te', 'trailers'],
-          ['cache-control', 'no-cache'],
-          ['custom-key', 'custom-value'],
-          ['cookie', `c=${random.below(3)}`],
-          ['x-empty', ''],
-          ['x-bytes', String.fromCharCode(0x80 + random.below(128), 0x21)],
-          [`x-${random.below(9)}`, 'v'.repeat(random.below(200))],
-        ]),
-      );
-    }
+    fields.push(...extraFields(random, ['te', 'trailers'], 'cookie'));
     return fields;
   }
 
