@@ -1,5 +1,8 @@
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
 import { listenOn } from '@gatehouse/sockets';
+
+/** Not by `import`, which asks for every export: `WebSocket` among them brings in all of undici, 6 MB that nothing here uses. */
+const { createServer } = process.getBuiltinModule('node:http');
 
 export type TelemetryParts = {
   /** Why the sidecar is not ready, a sentence each; empty when it is. */

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { createPseudonyms, PSEUDONYM_KEY_BYTES_MIN, type Pseudonyms } from '../protect/index.ts';
+import { openPseudonyms, PSEUDONYM_KEY_BYTES_MIN, type Pseudonyms } from '../protect/index.ts';
 
 /**
  * Reads the keys that pseudonyms are made with: each file holds one in base64, 32 bytes or more. Problems name file and
@@ -13,7 +13,7 @@ export async function loadProtectionKeys(
   for (const { name, file } of keys) {
     const secret = await readSecret(file);
     if (typeof secret === 'string') problems.push(`${file}: key ${name}: ${secret}`);
-    else loaded.set(name, createPseudonyms(secret));
+    else loaded.set(name, await openPseudonyms(secret));
   }
   return problems.length > 0 ? { problems } : { keys: loaded };
 }

@@ -4,5 +4,6 @@ export type { HitCounts } from './messages/hit-counts.ts';
 export { inflateMessage } from './messages/inflate-message.ts';
 export type { MessageProtection } from './messages/message-protection.ts';
 export type { ProtectionRefusal } from './messages/protection-refusal.ts';
+export { openPseudonyms, PSEUDONYM_KEY_BYTES_MIN } from './open-pseudonyms.ts';
 export { Protectors } from './protectors.ts';
-export { createPseudonyms, PSEUDONYM_KEY_BYTES_MIN, type Pseudonyms } from './pseudonyms.ts';
+export type { Pseudonyms } from './pseudonyms.ts';

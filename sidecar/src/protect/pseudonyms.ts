@@ -1,5 +1,6 @@
 import { createHmac, hkdfSync } from 'node:crypto';
 import { aessiv } from '@noble/ciphers/aes.js';
+import { PSEUDONYM_KEY_BYTES_MIN } from './open-pseudonyms.ts';
 
 /** Makes the pseudonyms of one key. The same value gets the same pseudonym for as long as the key is the same. */
 export interface Pseudonyms {
@@ -10,8 +11,6 @@ export interface Pseudonyms {
   /** The match behind a reversible pseudonym; null: not made with this key. */
   reveal(pseudonym: string): string | null;
 }
-
-export const PSEUDONYM_KEY_BYTES_MIN = 32;
 
 const ONE_WAY_BYTES = 16;
 const SIV_KEY_BYTES = 64;
