@@ -19,5 +19,6 @@ export {
   type SensitivityBits,
   type TextPlan,
 } from './text-plan.ts';
-export { type MessageNode, type TextLeaf, TextWalker } from './text-walker.ts';
+export type { MessageNode, TextLeaf } from './text-leaf.ts';
+export { TextWalker } from './text-walker.ts';
 export { findUnclassified, type Unclassified } from './unclassified.ts';
