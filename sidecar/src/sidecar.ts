@@ -5,6 +5,7 @@ import { type AppHealth, watchAppHealth } from './admin/app-health.ts';
 import { createMetrics } from './admin/metrics.ts';
 import { serveTelemetry, type TelemetryServer } from './admin/telemetry-server.ts';
 import type { SidecarConfig } from './config/schema.ts';
+import { type ContractState, contractNotes, contractNotReady } from './contract-state.ts';
 import { Drain } from './drain.ts';
 import { type Foundations, layFoundations } from './foundations.ts';
 import { listenEgress } from './listen/egress-listener.ts';
@@ -35,11 +36,15 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
   const health = config.inbound ? watchAppHealth(config.inbound.app, clock) : null;
   const inbound = config.inbound ? makeSide('inbound', base, app) : null;
   const egress = config.egress ? makeSide('egress', base, null) : null;
+  const contract = (): ContractState => ({
+    enforced: base.contract.version,
+    app: health?.contractVersion() ?? null,
+  });
   const sides = [inbound, egress].filter((side) => side !== null);
   const drain = new Drain({ limits: config.limits, inbound, egress });
 
   const admin = await serveAdmin(config.admin.listen, {
-    config: () => describeConfig(base),
+    config: () => describeConfig(base, contract()),
     upstreams: () => base.upstreams.views(),
     decisions: base.decisions,
     clock,
@@ -47,10 +52,15 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
     drainInbound: inbound && (() => drain.inbound()),
   });
   const telemetry = await serveTelemetry(config.telemetry.listen, {
-    notReadyBecause: () => notReadyBecause(drain, health, inbound),
+    notReadyBecause: async () => {
+      const reasons = await notReadyBecause(drain, health, inbound);
+      return [...reasons, contractNotReady(contract())].filter((reason) => reason !== '');
+    },
     drained: () => drain.inboundEnded,
-    notes: () => [...(inbound?.audit?.notes() ?? []), ...quotaNotes(base), ...policyNotes(base)],
-    metrics: metricsOf(base, sides),
+    notes: () => [...(inbound?.audit?.notes() ?? []), ...quotaNotes(base), ...policyNotes(base),
+      ...contractNotes(contract()),
+    ],
+    metrics: metricsOf(base, sides, contract),
   });
   const limits = config.limits;
   const egressListener =
@@ -107,6 +117,7 @@ function quotaNotes({ quotas, policy }: Foundations): string[] {
 function metricsOf(
   base: Foundations,
   sides: readonly Side[],
+  contract: () => ContractState,
 ): () => Promise<{ contentType: string; body: string }> {
   const registry = createMetrics({
     calls: sides.map(({ metrics }) => metrics),
@@ -122,6 +133,7 @@ function metricsOf(
     endpointSources: () => base.endpoints.views(),
     identityExpiresAtMs: () => base.identity.current().notAfterMs,
     identityFails: () => base.identity.problem() !== null,
+    contract,
     policy: () =>
       base.policy && {
         version: base.policy.current().version,
@@ -139,7 +151,7 @@ function metricsOf(
   return async () => ({ contentType: registry.contentType, body: await registry.metrics() });
 }
 
-function describeConfig({ config, identity, policy, contract }: Foundations) {
+function describeConfig({ config, identity, policy, contract }: Foundations, state: ContractState) {
   const { spiffeId, notAfterMs } = identity.current();
   return {
     configYaml: stringify(config),
@@ -148,6 +160,8 @@ function describeConfig({ config, identity, policy, contract }: Foundations) {
     policyVersion: policy?.current().version ?? '',
     policyError: policyProblems(policy).join('\n'),
     descriptorsDigest: contract.digest,
+    contractVersion: state.enforced ?? '',
+    appContractVersion: state.app ?? '',
   };
 }
 

@@ -1,5 +1,6 @@
 import type { SpanRecorder } from '@gatehouse/telemetry/span-recorder';
 import { type Metric, Registry } from 'prom-client';
+import type { ContractState } from '../contract-state.ts';
 import type { EndpointSourceView } from '../endpoints/index.ts';
 import type { ListenerCounts } from '../listen/connections.ts';
 import type { Direction } from '../path/call.ts';
@@ -11,6 +12,7 @@ import type { LoadShedder } from '../shed/index.ts';
 import type { UpstreamView } from '../upstream/index.ts';
 import { registerAudit } from './audit-metrics.ts';
 import { registerCallers } from './caller-metrics.ts';
+import { registerContract } from './contract-metrics.ts';
 import { registerEndpoints } from './endpoint-metrics.ts';
 import { counter, gauge } from './metric-families.ts';
 import { type PolicyView, registerPolicy } from './policy-metrics.ts';
@@ -34,6 +36,7 @@ export type MetricSources = {
   readonly identityExpiresAtMs: () => number;
   /** The newest identity can't be had, or is refused. */
   readonly identityFails: () => boolean;
+  readonly contract: () => ContractState;
   readonly policy: () => PolicyView | null;
   /** Null: decisions are not recorded. */
   readonly records: DecisionRecords | null;
@@ -58,6 +61,7 @@ export function createMetrics(sources: MetricSources): Registry {
   registerAudit(registry, sources.records);
   registerQuotas(registry, sources.quotas);
   registerProtection(registry, sources.protectionHits);
+  registerContract(registry, sources.contract);
   registerPolicy(registry, sources.policy, sources.calls);
   registerState(registry, sources);
   return registry;

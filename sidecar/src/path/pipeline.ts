@@ -29,11 +29,13 @@ import { httpRefusalHead, refusalHead, refusalTrailers, withoutDetails } from '.
 import { type RefusalStatus, statusOf } from './refusal-status.ts';
 import { RequestBuffer } from './request-buffer.ts';
 import type { ResponseBacklog } from './response-backlog.ts';
+import type { StatedContracts } from './stated-contract.ts';
 
 /** Everything that the stages work with. */
 export type PipelineParts = {
   readonly direction: Direction;
   readonly contract: Contract;
+  readonly stated: StatedContracts;
   readonly clock: Clock;
   /** The policy in force; null on egress, where the upstream's own decides. */
   readonly policy: () => Policy | null;
@@ -397,7 +399,7 @@ function outcomeOf(passage: Passage, ending: Ending): Outcome {
 }
 
 function sendRefusal({ call, stream, forwarding }: Passage, status: RefusalStatus): void {
-  const metadata = errorMetadata(call);
+  const metadata = { ...errorMetadata(call), ...status.metadata };
   const hasHead = forwarding?.headSent === true;
   const full = hasHead ? refusalTrailers(status, metadata) : refusalHead(status, metadata);
   const fields = stream.fits(full) ? full : withoutDetails(full);
