@@ -2,8 +2,8 @@ import type { Logger } from '@gatehouse/telemetry/logger';
 import { stringify } from 'yaml';
 import { type AdminServer, serveAdmin } from './admin/admin-server.ts';
 import { type AppHealth, watchAppHealth } from './admin/app-health.ts';
-import { createMetrics } from './admin/metrics.ts';
-import { serveTelemetry, type TelemetryServer } from './admin/telemetry-server.ts';
+import { createMetrics, type MetricSources, OPEN_METRICS, TEXT_FORMAT } from './admin/metrics.ts';
+import { serveTelemetry, type TelemetryParts, type TelemetryServer } from './admin/telemetry-server.ts';
 import type { SidecarConfig } from './config/schema.ts';
 import { type ContractState, contractNotes, contractNotReady } from './contract-state.ts';
 import { Drain } from './drain.ts';
@@ -57,7 +57,10 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
       return [...reasons, contractNotReady(contract())].filter((reason) => reason !== '');
     },
     drained: () => drain.inboundEnded,
-    notes: () => [...(inbound?.audit?.notes() ?? []), ...quotaNotes(base), ...policyNotes(base),
+    notes: () => [
+      ...(inbound?.audit?.notes() ?? []),
+      ...quotaNotes(base),
+      ...policyNotes(base),
       ...contractNotes(contract()),
     ],
     metrics: metricsOf(base, sides, contract),
@@ -118,8 +121,8 @@ function metricsOf(
   base: Foundations,
   sides: readonly Side[],
   contract: () => ContractState,
-): () => Promise<{ contentType: string; body: string }> {
-  const registry = createMetrics({
+): TelemetryParts['metrics'] {
+  const sources: MetricSources = {
     calls: sides.map(({ metrics }) => metrics),
     listeners: sides.map(({ direction, connections }) => ({
       direction,
@@ -131,6 +134,7 @@ function metricsOf(
     shedder: sides.find(({ direction }) => direction === 'inbound')?.shedder ?? null,
     upstreams: () => base.upstreams.views(),
     endpointSources: () => base.endpoints.views(),
+    clock: base.clock,
     identityExpiresAtMs: () => base.identity.current().notAfterMs,
     identityFails: () => base.identity.problem() !== null,
     contract,
@@ -147,8 +151,13 @@ function metricsOf(
     protectionHits: base.protectors.hits,
     spans: base.spans,
     heldBytes: () => base.held.usedBytes,
-  });
-  return async () => ({ contentType: registry.contentType, body: await registry.metrics() });
+  };
+  const text = createMetrics(sources, TEXT_FORMAT);
+  const openMetrics = createMetrics(sources, OPEN_METRICS);
+  return async (asOpenMetrics) => {
+    const registry = asOpenMetrics ? openMetrics : text;
+    return { contentType: registry.contentType, body: await registry.metrics() };
+  };
 }
 
 function describeConfig({ config, identity, policy, contract }: Foundations, state: ContractState) {

@@ -1,4 +1,4 @@
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { listenOn } from '@gatehouse/sockets';
 
 export type TelemetryParts = {
@@ -8,8 +8,10 @@ export type TelemetryParts = {
   readonly notes: () => readonly string[];
   /** No call from the network is in progress any more, and none will be. */
   readonly drained: () => boolean;
-  /** The metrics in Prometheus' text format. */
-  readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
+  /** The metrics in Prometheus' text format, or in OpenMetrics, which has exemplars. */
+  readonly metrics: (
+    asOpenMetrics: boolean,
+  ) => Promise<{ readonly contentType: string; readonly body: string }>;
 };
 
 export type TelemetryServer = { readonly address: string; close(): void };
@@ -21,9 +23,7 @@ const CONNECTIONS_MAX = 64;
 /** Probes and metrics, nothing else: `/livez`, `/readyz`, `/drained` and `/metrics`. */
 export async function serveTelemetry(address: string, parts: TelemetryParts): Promise<TelemetryServer> {
   const server: Server = createServer((request, response) => {
-    answer(request.method ?? '', request.url ?? '', response, parts).catch(() =>
-      end(response, 500, 'internal error\n'),
-    );
+    answer(request, response, parts).catch(() => end(response, 500, 'internal error\n'));
   });
   server.requestTimeout = REQUEST_MS_MAX;
   server.headersTimeout = REQUEST_MS_MAX;
@@ -39,8 +39,7 @@ export async function serveTelemetry(address: string, parts: TelemetryParts): Pr
 }
 
 async function answer(
-  method: string,
-  url: string,
+  { method, url = '', headers }: IncomingMessage,
   response: ServerResponse,
   parts: TelemetryParts,
 ): Promise<void> {
@@ -60,7 +59,10 @@ async function answer(
     case '/drained':
       return parts.drained() ? end(response, 200, 'drained\n') : end(response, 503, 'not drained\n');
     case '/metrics': {
-      const { contentType, body } = await parts.metrics();
+      // Prometheus asks for OpenMetrics first; whoever names it can read it.
+      const asOpenMetrics = headers.accept?.includes('application/openmetrics-text') === true;
+      const { contentType, body } = await parts.metrics(asOpenMetrics);
+      response.setHeader('vary', 'accept');
       response.setHeader('content-type', contentType);
       return end(response, 200, body);
     }

@@ -23,7 +23,7 @@ import { chainFilters, isRefusal, MessageCheck, type MessageFilter } from './mes
 import { readMessage } from './message-gate.ts';
 import { Passage, type PassageOwner } from './passage.ts';
 import { type CallFilters, protectCall, UNPROTECTED } from './protect-call.ts';
-import { hold, otherModel, reserve, tellsUsage, UsageFilter } from './quota-call.ts';
+import { hold, otherModel, reserve, UsageFilter } from './quota-call.ts';
 import type { Refusal } from './refusal.ts';
 import { httpRefusalHead, refusalHead, refusalTrailers, withoutDetails } from './refusal-fields.ts';
 import { type RefusalStatus, statusOf } from './refusal-status.ts';
@@ -197,6 +197,7 @@ export class Pipeline implements PassageOwner {
   /** Fourth leg: on its way. */
   #forward(passage: Passage, admitted: Admitted | Refusal): Refusal | null {
     if (isRefusal(admitted)) return admitted;
+    admitted.meter = this.#parts.observer.meterOf(admitted);
     const { request, response } = this.#filtersOf(admitted);
     if (request !== null) {
       const head = request.fields(admitted.fields);
@@ -244,7 +245,7 @@ export class Pipeline implements PassageOwner {
 
   #usageFilterOf(call: Admitted): MessageFilter | null {
     if (call.quota.readsUsage) return new UsageFilter(call, call.quota);
-    return tellsUsage(call.method) && this.#parts.observer.recordsUsage(call)
+    return call.meter !== null && this.#parts.observer.recordsUsage(call)
       ? new UsageFilter(call, null)
       : null;
   }
