@@ -8,6 +8,7 @@ import type { Direction } from './path/call.ts';
 import { CallAudit } from './path/call-audit.ts';
 import { CallMetrics } from './path/call-metrics.ts';
 import { Pipeline } from './path/pipeline.ts';
+import { StatedContracts } from './path/stated-contract.ts';
 import { LoadShedder } from './shed/index.ts';
 import { type AppPool, createAppPool } from './upstream/index.ts';
 
@@ -63,6 +64,7 @@ export function makeSide(direction: Direction, base: Foundations, app: AppPool |
   const pipeline = new Pipeline({
     direction,
     contract,
+    stated: new StatedContracts(contract.version),
     clock,
     policy: direction === 'inbound' && policy !== null ? () => policy.current() : () => null,
     protectors: base.protectors,

@@ -2,9 +2,10 @@ import type { Logger } from '@gatehouse/telemetry/logger';
 import { stringify } from 'yaml';
 import { type AdminServer, serveAdmin } from './admin/admin-server.ts';
 import { type AppHealth, watchAppHealth } from './admin/app-health.ts';
-import { createMetrics } from './admin/metrics.ts';
-import { serveTelemetry, type TelemetryServer } from './admin/telemetry-server.ts';
+import { createMetrics, type MetricSources, OPEN_METRICS, TEXT_FORMAT } from './admin/metrics.ts';
+import { serveTelemetry, type TelemetryParts, type TelemetryServer } from './admin/telemetry-server.ts';
 import type { SidecarConfig } from './config/schema.ts';
+import { type ContractState, contractNotes, contractNotReady } from './contract-state.ts';
 import { Drain } from './drain.ts';
 import { type Foundations, layFoundations } from './foundations.ts';
 import { listenEgress } from './listen/egress-listener.ts';
@@ -35,11 +36,15 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
   const health = config.inbound ? watchAppHealth(config.inbound.app, clock) : null;
   const inbound = config.inbound ? makeSide('inbound', base, app) : null;
   const egress = config.egress ? makeSide('egress', base, null) : null;
+  const contract = (): ContractState => ({
+    enforced: base.contract.version,
+    app: health?.contractVersion() ?? null,
+  });
   const sides = [inbound, egress].filter((side) => side !== null);
   const drain = new Drain({ limits: config.limits, inbound, egress });
 
   const admin = await serveAdmin(config.admin.listen, {
-    config: () => describeConfig(base),
+    config: () => describeConfig(base, contract()),
     upstreams: () => base.upstreams.views(),
     decisions: base.decisions,
     clock,
@@ -47,10 +52,18 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
     drainInbound: inbound && (() => drain.inbound()),
   });
   const telemetry = await serveTelemetry(config.telemetry.listen, {
-    notReadyBecause: () => notReadyBecause(drain, health, inbound),
+    notReadyBecause: async () => {
+      const reasons = await notReadyBecause(drain, health, inbound);
+      return [...reasons, contractNotReady(contract())].filter((reason) => reason !== '');
+    },
     drained: () => drain.inboundEnded,
-    notes: () => [...(inbound?.audit?.notes() ?? []), ...quotaNotes(base), ...policyNotes(base)],
-    metrics: metricsOf(base, sides),
+    notes: () => [
+      ...(inbound?.audit?.notes() ?? []),
+      ...quotaNotes(base),
+      ...policyNotes(base),
+      ...contractNotes(contract()),
+    ],
+    metrics: metricsOf(base, sides, contract),
   });
   const limits = config.limits;
   const egressListener =
@@ -107,8 +120,9 @@ function quotaNotes({ quotas, policy }: Foundations): string[] {
 function metricsOf(
   base: Foundations,
   sides: readonly Side[],
-): () => Promise<{ contentType: string; body: string }> {
-  const registry = createMetrics({
+  contract: () => ContractState,
+): TelemetryParts['metrics'] {
+  const sources: MetricSources = {
     calls: sides.map(({ metrics }) => metrics),
     listeners: sides.map(({ direction, connections }) => ({
       direction,
@@ -120,8 +134,10 @@ function metricsOf(
     shedder: sides.find(({ direction }) => direction === 'inbound')?.shedder ?? null,
     upstreams: () => base.upstreams.views(),
     endpointSources: () => base.endpoints.views(),
+    clock: base.clock,
     identityExpiresAtMs: () => base.identity.current().notAfterMs,
     identityFails: () => base.identity.problem() !== null,
+    contract,
     policy: () =>
       base.policy && {
         version: base.policy.current().version,
@@ -135,11 +151,16 @@ function metricsOf(
     protectionHits: base.protectors.hits,
     spans: base.spans,
     heldBytes: () => base.held.usedBytes,
-  });
-  return async () => ({ contentType: registry.contentType, body: await registry.metrics() });
+  };
+  const text = createMetrics(sources, TEXT_FORMAT);
+  const openMetrics = createMetrics(sources, OPEN_METRICS);
+  return async (asOpenMetrics) => {
+    const registry = asOpenMetrics ? openMetrics : text;
+    return { contentType: registry.contentType, body: await registry.metrics() };
+  };
 }
 
-function describeConfig({ config, identity, policy, contract }: Foundations) {
+function describeConfig({ config, identity, policy, contract }: Foundations, state: ContractState) {
   const { spiffeId, notAfterMs } = identity.current();
   return {
     configYaml: stringify(config),
@@ -148,6 +169,8 @@ function describeConfig({ config, identity, policy, contract }: Foundations) {
     policyVersion: policy?.current().version ?? '',
     policyError: policyProblems(policy).join('\n'),
     descriptorsDigest: contract.digest,
+    contractVersion: state.enforced ?? '',
+    appContractVersion: state.app ?? '',
   };
 }
 

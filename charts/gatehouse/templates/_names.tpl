@@ -54,3 +54,9 @@ seccompProfile: { type: RuntimeDefault }
 {{- $own := printf "%s-policy" (include "gatehouse.fullname" (dict "Values" .values "Release" .context.Release)) -}}
 {{- .values.policy.existingConfigMap | default $own -}}
 {{- end -}}
+
+{{/* (dict "context" $ "values" .Values) → the ConfigMap with the policy in shadow; empty: there is none. */}}
+{{- define "gatehouse.shadowName" -}}
+{{- $own := .values.policy.shadow.document | empty | ternary "" (printf "%s-policy-shadow" (include "gatehouse.fullname" (dict "Values" .values "Release" .context.Release))) -}}
+{{- .values.policy.shadow.existingConfigMap | default $own -}}
+{{- end -}}

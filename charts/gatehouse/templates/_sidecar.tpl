@@ -13,6 +13,7 @@ The sidecar for any pod. All templates here take
     upstreams       [{ name, identity, and one of endpoints, dns, service with port }] for egress
     kubernetesApi   true when an upstream has service: the pod's ServiceAccount may list and watch EndpointSlices there
     policyConfigMap with the key policy.yaml; default: the one of this chart's values
+    auditVolume     a volume of the pod's own for the record of decisions; default: what audit.storage says
     contract        { configMap, descriptorSetFile, overlayFiles }, keys of a ConfigMap: the contract of an app that is not Gatehouse's
 */}}
 
@@ -48,6 +49,9 @@ args: [--config, /etc/gatehouse/config/sidecar.yaml]
 env:
   # A small nursery: the relay leaves little garbage, and a large one would only be touched once round.
   - { name: NODE_OPTIONS, value: --max-semi-space-size=4 }
+  {{- if include "gatehouse.audit.isShared" . }}
+  - { name: POD_NAME, valueFrom: { fieldRef: { fieldPath: metadata.name } } }
+  {{- end }}
 ports:
   {{- if .sidecar.inbound }}
   - { name: gatehouse-mtls, containerPort: {{ $values.ports.mtls }} }
@@ -93,12 +97,25 @@ volumeMounts:
   - { name: gatehouse-workload-api, mountPath: /run/gatehouse-workload-api, readOnly: true }
   {{- else }}
   - { name: gatehouse-identity, mountPath: /etc/gatehouse/identity, readOnly: true }
+  {{- if include "gatehouse.identity.hasBundleVolume" . }}
+  - { name: gatehouse-bundle, mountPath: /etc/gatehouse/bundle, readOnly: true }
+  {{- end }}
   {{- end }}
   {{- if .sidecar.kubernetesApi }}
   - { name: gatehouse-kubernetes-api, mountPath: /etc/gatehouse/kubernetes-api, readOnly: true }
   {{- end }}
   {{- if .sidecar.inbound }}
   - { name: gatehouse-policy, mountPath: /etc/gatehouse/policy, readOnly: true }
+  {{- if include "gatehouse.shadowName" . }}
+  - { name: gatehouse-shadow-policy, mountPath: /etc/gatehouse/shadow, readOnly: true }
+  {{- end }}
+  {{- if include "gatehouse.sidecar.secretSources" . | fromYamlArray }}
+  - { name: gatehouse-secrets, mountPath: /etc/gatehouse/secrets, readOnly: true }
+  {{- end }}
+  {{- if .values.audit.enabled }}
+  # A folder for each pod where they share the volume: a chain of records has one writer.
+  - { name: {{ .sidecar.auditVolume | default "gatehouse-audit" }}, mountPath: /var/lib/gatehouse{{ if include "gatehouse.audit.isShared" . }}, subPathExpr: $(POD_NAME){{ end }} }
+  {{- end }}
   {{- end }}
   {{- if .sidecar.contract }}
   - { name: gatehouse-contract, mountPath: /etc/gatehouse/contract, readOnly: true }
@@ -133,6 +150,22 @@ volumeMounts:
   {{- toYaml .values.identity.workloadApi.volume | nindent 2 }}
 {{- else }}
 - name: gatehouse-identity
+{{- if eq .values.identity.source "cert-manager-csi" }}
+  # Key and certificate are made on the node for this pod, and go with it.
+  csi:
+    driver: {{ .values.identity.certManagerCsi.driver }}
+    readOnly: true
+    {{- if not (kindIs "invalid" .values.sidecar.group) }}
+    volumeAttributes: { spiffe.csi.cert-manager.io/fs-group: {{ int64 .values.sidecar.group | quote }} }
+    {{- end }}
+{{- if include "gatehouse.identity.hasBundleVolume" . }}
+- name: gatehouse-bundle
+  configMap:
+    name: {{ .values.identity.bundle.configMap }}
+    items:
+      - { key: {{ .values.identity.bundle.key | quote }}, path: ca.crt }
+{{- end }}
+{{- else }}
   projected:
     defaultMode: 288 # 0440
     sources:
@@ -153,9 +186,25 @@ volumeMounts:
       {{- end }}
       {{- end }}
 {{- end }}
+{{- end }}
 {{- if .sidecar.inbound }}
 - name: gatehouse-policy
   configMap: { name: {{ .sidecar.policyConfigMap | default (include "gatehouse.policyName" .) }} }
+{{- with include "gatehouse.shadowName" . }}
+- name: gatehouse-shadow-policy
+  configMap: { name: {{ . }} }
+{{- end }}
+{{- with include "gatehouse.sidecar.secretSources" . | fromYamlArray }}
+# Keys and passwords, each from its Secret.
+- name: gatehouse-secrets
+  projected:
+    defaultMode: 288 # 0440
+    sources: {{- toYaml . | nindent 6 }}
+{{- end }}
+{{- if and .values.audit.enabled (not .sidecar.auditVolume) }}
+- name: gatehouse-audit
+  {{- include "gatehouse.audit.volume" . | nindent 2 }}
+{{- end }}
 {{- end }}
 {{- with .sidecar.contract }}
 - name: gatehouse-contract
@@ -172,48 +221,6 @@ volumeMounts:
 {{- end -}}
 {{- end -}}
 
-{{/* The sidecar's configuration, as docs/sidecar.md has it. */}}
-{{- define "gatehouse.sidecar.config" -}}
-{{- $values := .values.sidecar -}}
-{{- $telemetry := dict "listen" (printf "%s:%d" $values.listenAddress (int $values.ports.telemetry)) "sampleRatio" .values.telemetry.sampleRatio -}}
-{{- with .values.telemetry.otlpEndpoint }}{{ $_ := set $telemetry "otlpEndpoint" . }}{{ end -}}
-{{- $identity := dict "certificateFile" "/etc/gatehouse/identity/tls.crt" "keyFile" "/etc/gatehouse/identity/tls.key" "bundleFile" "/etc/gatehouse/identity/ca.crt" "trustDomain" .values.trustDomain -}}
-{{- if eq .values.identity.source "workload-api" -}}
-{{- $spiffeId := include "gatehouse.spiffeId" (dict "context" .context "values" .values "serviceAccount" (.sidecar.serviceAccount | default .sidecar.objectName | default .sidecar.name)) -}}
-{{- $identity = dict "workloadApi" (printf "unix:/run/gatehouse-workload-api/%s" .values.identity.workloadApi.socket) "spiffeId" $spiffeId "trustDomain" .values.trustDomain -}}
-{{- end -}}
-{{- $config := dict "name" .sidecar.name "identity" $identity "telemetry" $telemetry -}}
-{{- $_ := set $config "admin" (dict "listen" "unix:/run/gatehouse-admin/admin.sock") -}}
-{{- $_ := set $config "limits" $values.limits -}}
-{{- $_ := set $config "log" (dict "level" $values.logLevel) -}}
-{{- with .sidecar.inbound -}}
-{{- $listen := printf "%s:%d" $values.listenAddress (int $values.ports.mtls) -}}
-{{- $_ := set $config "inbound" (dict "listen" $listen "app" .app) -}}
-{{- $_ := set $config "policyFile" "/etc/gatehouse/policy/policy.yaml" -}}
-{{- end -}}
-{{- if .sidecar.egress -}}
-{{- $_ := set $config "egress" (dict "listen" "unix:/run/gatehouse/egress.sock") -}}
-{{- $_ := set $config "upstreams" (.sidecar.upstreams | default list) -}}
-{{- if .sidecar.kubernetesApi -}}
-{{- $_ := set $config "kubernetes" (dict "caFile" "/etc/gatehouse/kubernetes-api/ca.crt" "tokenFile" "/etc/gatehouse/kubernetes-api/token") -}}
-{{- end -}}
-{{- end -}}
-{{- with .sidecar.contract -}}
-{{- $contract := dict -}}
-{{- with .descriptorSetFile }}{{ $_ := set $contract "descriptorSetFile" (printf "/etc/gatehouse/contract/%s" .) }}{{ end -}}
-{{- $overlays := list -}}
-{{- range .overlayFiles }}{{ $overlays = append $overlays (printf "/etc/gatehouse/contract/%s" .) }}{{ end -}}
-{{- $_ := set $contract "overlayFiles" $overlays -}}
-{{- $_ := set $config "contract" $contract -}}
-{{- end -}}
-{{- toYaml $config -}}
-{{- end -}}
-
-{{/* For the pod's annotations: a sidecar reads its configuration once, so a new one needs new pods. */}}
-{{- define "gatehouse.sidecar.checksum" -}}
-gatehouse.dev/sidecar-config: {{ include "gatehouse.sidecar.config" . | sha256sum | trunc 16 | quote }}
-{{- end -}}
-
 {{/* The objects that the sidecar's pod needs: its configuration, and its Certificate where cert-manager is the source. */}}
 {{- define "gatehouse.sidecar.objects" -}}
 {{- $object := .sidecar.objectName | default .sidecar.name -}}
@@ -225,6 +232,37 @@ metadata:
 data:
   sidecar.yaml: |
     {{- include "gatehouse.sidecar.config" . | nindent 4 }}
+  {{- if and .sidecar.inbound .values.policy.signers }}
+  # Not beside the policy: whoever may write that must not say who may sign it.
+  signers.json: {{ .values.policy.signers | toJson | quote }}
+  {{- end }}
+{{- if eq .values.identity.source "cert-manager-csi" }}
+---
+# The driver asks for the certificate as this pod's ServiceAccount.
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata:
+  name: {{ $object }}-identity
+  labels: {{- include "gatehouse.labels" (dict "context" .context "component" .sidecar.name) | nindent 4 }}
+rules:
+  - apiGroups: [cert-manager.io]
+    resources: [certificaterequests]
+    verbs: [create]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata:
+  name: {{ $object }}-identity
+  labels: {{- include "gatehouse.labels" (dict "context" .context "component" .sidecar.name) | nindent 4 }}
+roleRef:
+  apiGroup: rbac.authorization.k8s.io
+  kind: Role
+  name: {{ $object }}-identity
+subjects:
+  - kind: ServiceAccount
+    name: {{ .sidecar.serviceAccount | default $object }}
+    namespace: {{ .context.Release.Namespace }}
+{{- end }}
 {{- if eq .values.identity.source "cert-manager" }}
 ---
 apiVersion: cert-manager.io/v1

@@ -48,7 +48,7 @@ const SERVICE_CONFIGS: Readonly<Record<string, { parse(value: unknown): unknown 
 };
 
 /** Kinds that others bring to a cluster, whose schemas are not Kubernetes'. */
-const FOREIGN = new Set(['Certificate', 'PrometheusRule', 'PodMonitor']);
+const FOREIGN = new Set(['Certificate', 'PrometheusRule', 'PodMonitor', 'ScaledObject']);
 
 describe.skipIf('missing' in tools)('the chart', () => {
   test.each(MATRIX)('passes helm lint: $name', async ({ files }) => {
@@ -237,18 +237,18 @@ describe.skipIf('missing' in tools)('the chart', () => {
     const ports = async (files: readonly string[], name: string) =>
       find(await render(files), 'NetworkPolicy', name).spec?.ingress;
     expect(await ports([MINIMAL], 'mesh-gatehouse-inference')).toEqual([
-      { ports: [{ protocol: 'TCP', port: 'gatehouse-mtls' }] },
+      { ports: [{ protocol: 'TCP', port: 8443 }] },
     ]);
     const labels = (key: string) => ({ matchLabels: { 'kubernetes.io/metadata.name': key } });
     expect(await ports([CERT_MANAGER], 'gatehouse-inference')).toEqual([
       {
-        ports: [{ protocol: 'TCP', port: 'gatehouse-mtls' }],
+        ports: [{ protocol: 'TCP', port: 8443 }],
         from: [{ namespaceSelector: labels('apps') }],
       },
       {
         ports: [
-          { protocol: 'TCP', port: 'gatehouse-stats' },
-          { protocol: 'TCP', port: 'service-stats' },
+          { protocol: 'TCP', port: 9464 },
+          { protocol: 'TCP', port: 9465 },
         ],
         from: [{ namespaceSelector: labels('observability') }],
       },

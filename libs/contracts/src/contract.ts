@@ -7,6 +7,7 @@ import {
   fromBinary,
 } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema, MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
+import { CONTRACT_VERSION_PATTERN } from './contract-version.ts';
 import { FieldReader } from './field-reader.ts';
 import { compileSteps } from './field-steps.ts';
 import {
@@ -17,7 +18,7 @@ import {
 import type { Duration } from './gen/google/protobuf/duration.ts';
 import { nearestName } from './nearest-name.ts';
 import { type CostUnit, type MethodOverlay, type Overlay, PERMISSION_PATTERN } from './overlay.ts';
-import { policyOptionsOf } from './policy-options.ts';
+import { type PolicyOptions, policyOptionsOf } from './policy-options.ts';
 import { type TextPlan, TextPlans, textRoleProblems } from './text-plan.ts';
 
 /** How many messages go each way. */
@@ -58,6 +59,8 @@ export interface Contract {
   readonly fieldPolicies: ReadonlyMap<string, FieldPolicy>;
   /** SHA-256 of the descriptor set, in hex. */
   readonly digest: string;
+  /** What it says its version is: `1.4.0`. Null: nothing, and no stub or document is held against it. */
+  readonly version: string | null;
   readonly registry: FileRegistry;
   /** How to find the text in any message of the descriptor set. */
   readonly textPlans: TextPlans;
@@ -110,6 +113,7 @@ export function loadContract(source: {
   const classified = new Map<string, ContractMethod>();
   const unclassifiedMethods: string[] = [];
   const options = policyOptionsOf(registry);
+  const version = statedVersion(options, overlays, problems);
   for (const [path, descriptor] of methods) {
     const facts = methodFacts(options.method(descriptor), methodOverlay(overlays, path));
     const reader = (message: DescMethod['input']): FieldReader | null => {
@@ -138,8 +142,36 @@ export function loadContract(source: {
   if (problems.size > 0) return { problems: [...problems] };
   const digest = createHash('sha256').update(source.descriptorSet).digest('hex');
   return {
-    contract: { methods: classified, unclassifiedMethods, fieldPolicies, digest, registry, textPlans },
+    contract: {
+      methods: classified,
+      unclassifiedMethods,
+      fieldPolicies,
+      digest,
+      version,
+      registry,
+      textPlans,
+    },
   };
+}
+
+/** An overlay goes before the protos; files of one set can't state different versions. */
+function statedVersion(
+  { contractVersions }: PolicyOptions,
+  overlays: readonly Overlay[],
+  problems: Set<string>,
+): string | null {
+  const overlaid = overlays.findLast(({ contractVersion }) => contractVersion !== undefined)?.contractVersion;
+  if (overlaid !== undefined) return overlaid;
+  for (const { file, version } of contractVersions)
+    if (!CONTRACT_VERSION_PATTERN.test(version))
+      problems.add(`${file}: contract_version is "${version}"; expected a form such as 1.4.0`);
+  const [first, ...others] = contractVersions;
+  for (const { file, version } of others)
+    if (version !== first?.version)
+      problems.add(
+        `${file} states contract ${version} and ${first?.file ?? ''} ${first?.version ?? ''}; expected one, or an overlay that says which`,
+      );
+  return first?.version ?? null;
 }
 
 function methodsOf(registry: FileRegistry): Map<string, DescMethod> {

@@ -1,4 +1,10 @@
 export { type CallKind, type Contract, type ContractMethod, loadContract } from './contract.ts';
+export {
+  CONTRACT_HEADER,
+  CONTRACT_VERSION_PATTERN,
+  type ContractFit,
+  contractFit,
+} from './contract-version.ts';
 export type { FieldReader, FieldValues, Malformed } from './field-reader.ts';
 export { nearestName } from './nearest-name.ts';
 export { numberText } from './number-text.ts';
@@ -12,6 +18,7 @@ export {
   type StatusDetails,
 } from './status-details.ts';
 export { decodeStatusMessage, encodeStatusMessage } from './status-message.ts';
+export type { MessageNode, TextLeaf } from './text-leaf.ts';
 export {
   EVERY_SENSITIVITY,
   mayHoldDeltas,
@@ -19,5 +26,5 @@ export {
   type SensitivityBits,
   type TextPlan,
 } from './text-plan.ts';
-export { type MessageNode, type TextLeaf, TextWalker } from './text-walker.ts';
+export { TextWalker } from './text-walker.ts';
 export { findUnclassified, type Unclassified } from './unclassified.ts';

@@ -1,5 +1,6 @@
 import { formatProblem, readDocument } from '@gatehouse/documents';
 import { z } from 'zod';
+import { CONTRACT_VERSION_PATTERN } from './contract-version.ts';
 import {
   FieldRole,
   fieldRoleFromJSON,
@@ -31,6 +32,8 @@ export interface Overlay {
   readonly fileName: string;
   /** Whether entries that the descriptor set does not have are passed over; otherwise each is a problem. */
   readonly partial: boolean;
+  /** The version of the contract; undefined leaves what the protos state. */
+  readonly contractVersion?: string | undefined;
   /** By path, `/pkg.Service/Method`. */
   readonly methods: ReadonlyMap<string, MethodOverlay>;
   /** By full name, `pkg.Message.field`. */
@@ -98,6 +101,10 @@ const fieldSchema = z
 
 const overlaySchema = z.strictObject({
   partial: z.boolean().default(false),
+  contractVersion: z
+    .string('expected a version such as 1.4.0')
+    .regex(CONTRACT_VERSION_PATTERN, 'expected a version such as 1.4.0')
+    .optional(),
   methods: z
     .record(z.string().regex(METHOD_PATTERN, 'expected `pkg.Service/Method`'), methodSchema)
     .default({})
@@ -121,6 +128,7 @@ const overlaySchema = z.strictObject({
  *
  * ```yaml
  * partial: false            # default
+ * contractVersion: 1.4.0    # default: what the protos state
  * methods:
  *   pkg.Service/Method: { permission: area.verb, costUnit: requests, deadlineDefault: 5s, deadlineMax: 30s }
  * fields:
@@ -130,11 +138,11 @@ const overlaySchema = z.strictObject({
 export function parseOverlay(text: string, fileName: string): { overlay: Overlay } | { problems: string[] } {
   const read = readDocument(overlaySchema, text, fileName);
   if ('problems' in read) return { problems: read.problems.map(formatProblem) };
-  const { partial, methods, fields } = read.value;
+  const { methods, fields, ...rest } = read.value;
   const paths = Object.entries(methods).map(
     ([name, method]) => [`/${name.replace(/^\//, '')}`, method] as const,
   );
-  return { overlay: { fileName, partial, methods: new Map(paths), fields: new Map(Object.entries(fields)) } };
+  return { overlay: { fileName, ...rest, methods: new Map(paths), fields: new Map(Object.entries(fields)) } };
 }
 
 function toMs(text: string): number {

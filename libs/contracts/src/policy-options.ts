@@ -10,6 +10,8 @@ interface UnknownField {
 
 /** Reads the options of gatehouse/policy/v1/annotations.proto from the descriptors of one set. */
 export interface PolicyOptions {
+  /** The versions that files of the set state. */
+  readonly contractVersions: readonly { readonly file: string; readonly version: string }[];
   method(method: DescMethod): MethodPolicy | undefined;
   field(field: DescField): FieldPolicy | undefined;
 }
@@ -25,7 +27,16 @@ export function policyOptionsOf(registry: FileRegistry): PolicyOptions {
     'google.protobuf.MethodOptions',
   );
   const fieldNumber = extensionNumber(registry, 'gatehouse.policy.v1.field', 'google.protobuf.FieldOptions');
+  const versionNumber = extensionNumber(
+    registry,
+    'gatehouse.policy.v1.contract_version',
+    'google.protobuf.FileOptions',
+  );
   return {
+    contractVersions: [...registry.files].flatMap(({ proto }) => {
+      const bytes = extensionBytes(proto.options?.$unknown, versionNumber);
+      return bytes === undefined ? [] : [{ file: proto.name, version: Buffer.from(bytes).toString('utf8') }];
+    }),
     method: (method) => {
       const bytes = extensionBytes(method.proto.options?.$unknown, methodNumber);
       return bytes === undefined ? undefined : MethodPolicy.decode(bytes);

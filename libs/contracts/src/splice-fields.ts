@@ -1,4 +1,4 @@
-import type { MessageNode, TextLeaf } from './text-walker.ts';
+import type { MessageNode, TextLeaf } from './text-leaf.ts';
 import { LENGTH_DELIMITED } from './wire-reader.ts';
 
 /** What takes the place of a field: a value, under another field's number where one is given; null: nothing does. */

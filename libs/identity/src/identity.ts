@@ -1,8 +1,8 @@
 import { createPrivateKey } from 'node:crypto';
 import type { SecureContext } from 'node:tls';
 import { createSecureContext } from 'node:tls';
+import { contextOptions } from './context-options.ts';
 import { readLeaf } from './leaf-certificate.ts';
-import { contextOptions } from './tls-options.ts';
 import type { TrustBundle, TrustBundles } from './trust-bundle.ts';
 import { allPem, findChain, parseCertificates, parseTrustBundle } from './trust-bundle.ts';
 

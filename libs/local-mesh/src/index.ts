@@ -13,5 +13,6 @@ export { type MeshState, readMeshState } from './mesh-state.ts';
 export { receiveTraces, type TraceReceiver } from './otlp-receiver.ts';
 export { createScreen, formatMs, type Screen, type ScreenOutput } from './screen.ts';
 export { showFailure } from './show-failure.ts';
-export { runTour, type TourContext } from './tour/tour.ts';
+export { runTour } from './tour/tour.ts';
+export type { TourContext } from './tour/tour-context.ts';
 export { createTourTrace, type TourTrace } from './tour/tour-trace.ts';

@@ -22,6 +22,8 @@ export interface ServedMethod {
 
 /** The descriptor set that every service and sidecar shares. */
 export interface ServedContract {
+  /** The version that it states; null: none. */
+  readonly version: string | null;
   /** Throws for a path that the contract does not have: that is a bug of the caller. */
   method(path: string): ServedMethod;
   /** Serialized FileDescriptorProtos, imports included, for server reflection. */
@@ -38,6 +40,7 @@ export function loadServedContract(): ServedContract {
   const { contract } = loaded;
   const validator = createValidator({ registry: contract.registry });
   return {
+    version: contract.version,
     method: (path) => servedMethod(path, contract, validator),
     files: [...contract.registry.files].map(({ proto }) =>
       Buffer.from(toBinary(FileDescriptorProtoSchema, proto)),

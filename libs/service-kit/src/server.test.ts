@@ -6,9 +6,10 @@ import { HealthClient } from '@gatehouse/contracts/health';
 import { InferenceServiceService } from '@gatehouse/contracts/inference';
 import { ListenError } from '@gatehouse/sockets';
 import { createLogger } from '@gatehouse/telemetry';
-import { credentials, status } from '@grpc/grpc-js';
+import { credentials, type Metadata, status } from '@grpc/grpc-js';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { refusal, request, startFixture } from '../test/kit-fixture.ts';
+import { loadServedContract } from './served-contract.ts';
 import { startService } from './server.ts';
 
 const { generate, streamGenerate } = InferenceServiceService;
@@ -70,6 +71,17 @@ test('says in one sentence that a port is taken', async () => {
   expect(first.address).toMatch(/^127\.0\.0\.1:[1-9]\d*$/);
   await expect(listenOn(first.address)).rejects.toThrow(ListenError);
   await expect(listenOn(first.address)).rejects.toThrow(`cannot listen on ${first.address}`);
+});
+
+test('says with its health which version of the contract it serves', async () => {
+  const { address } = await startFixture();
+  const client = new HealthClient(address, credentials.createInsecure());
+  const stated = await new Promise((resolve) => {
+    client
+      .check({ service: '' }, () => client.close())
+      .on('metadata', (metadata: Metadata) => resolve(metadata.get('gatehouse-contract')));
+  });
+  expect(stated).toEqual([loadServedContract().version]);
 });
 
 test('reports health per service, and NOT_SERVING as told', async () => {

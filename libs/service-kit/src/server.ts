@@ -1,6 +1,15 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { CONTRACT_HEADER } from '@gatehouse/contracts';
 import { bindGrpcServer } from '@gatehouse/sockets/grpc';
-import { logVerbosity, Server, setLogVerbosity } from '@grpc/grpc-js';
+import {
+  type handleUnaryCall,
+  logVerbosity,
+  Metadata,
+  Server,
+  type ServerUnaryCall,
+  type sendUnaryData,
+  setLogVerbosity,
+} from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 import { HealthImplementation } from 'grpc-health-check';
 import type { Logger } from 'pino';
@@ -60,7 +69,7 @@ export async function startService(options: ServerOptions): Promise<RunningServe
   const health = new HealthImplementation(
     Object.fromEntries(['', ...names].map((name) => [name, 'SERVING'])),
   );
-  health.addToServer(server);
+  addHealth(server, health, contract.version);
   reflection(contract, names).addToServer(server);
   const address = await bindGrpcServer(server, config.listen);
 
@@ -115,6 +124,21 @@ function reflection(contract: ServedContract, services: string[]): ReflectionSer
 
 function serviceName(service: Service): string {
   return Object.values(service.definition)[0]?.path.split('/')[1] ?? '';
+}
+
+/** Health answers say which version of the contract is served, so that a sidecar of another one is found out. */
+function addHealth(server: Server, health: HealthImplementation, version: string | null): void {
+  const addService: Server['addService'] = (definition, { check, ...others }) =>
+    server.addService(definition, {
+      ...others,
+      check: (call: ServerUnaryCall<unknown, unknown>, callback: sendUnaryData<unknown>) => {
+        const metadata = new Metadata();
+        if (version !== null) metadata.set(CONTRACT_HEADER, version);
+        call.sendMetadata(metadata);
+        (check as handleUnaryCall<unknown, unknown>)(call, callback);
+      },
+    });
+  health.addToServer({ addService } as Server);
 }
 
 /** Counts calls, so that a drain knows when the last has ended. */

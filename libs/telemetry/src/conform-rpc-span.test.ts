@@ -1,7 +1,7 @@
 import { SpanKind, SpanStatusCode } from '@opentelemetry/api';
 import { expect, it } from 'vitest';
 import { conformRpcSpan } from './conform-rpc-span.ts';
-import type { ExportableSpan } from './span-queue.ts';
+import type { ExportableSpan } from './otlp-exporter.ts';
 
 function grpcSpan(
   kind: SpanKind,

@@ -1,6 +1,6 @@
 import { type Attributes, SpanKind, SpanStatusCode } from '@opentelemetry/api';
 import { ATTRIBUTES, SERVER_ERROR_STATUSES } from './names.ts';
-import type { ExportableSpan } from './span-queue.ts';
+import type { ExportableSpan } from './otlp-exporter.ts';
 
 const GRPC_SCOPE = '@opentelemetry/instrumentation-grpc';
 

@@ -1,3 +1,5 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
 type ExportQueueLimits = {
   /** Items that may wait. What comes on top is dropped. */
   readonly queueMax: number;
@@ -9,11 +11,24 @@ type ExportQueueLimits = {
   readonly shutdownMsMax?: number | undefined;
 };
 
-/** The part of an SDK exporter that the queue uses. */
 export type Exporter<T> = {
-  export(items: T[], done: (result: { readonly code: number; readonly error?: Error }) => void): void;
-  shutdown(): Promise<void>;
+  /** @returns how many of the items the collector refused. Rejects when it took none: an ExportFailure, or a bug. */
+  export(items: T[]): Promise<number>;
+  /** Ends what is on its way, too. */
+  close(): void;
 };
+
+/** Why an export failed. */
+export class ExportFailure extends Error {
+  override readonly name = 'ExportFailure';
+  /** Whether the same export may succeed later. */
+  readonly mayRepeat: boolean;
+
+  constructor(message: string, { mayRepeat }: { readonly mayRepeat: boolean }) {
+    super(message);
+    this.mayRepeat = mayRepeat;
+  }
+}
 
 /** Totals since the start. `recorded` = `exported` + `dropped` + those still waiting or on their way. */
 export type ExportTotals = { recorded: number; exported: number; dropped: number };
@@ -33,6 +48,9 @@ type ExportQueueOptions<T> = ExportQueueLimits & {
   readonly onExportFailure?: ((error: Error) => void) | undefined;
 };
 
+/** Between tries of one export: a collector that restarts costs no item that the queue has room for. */
+const RETRY_AFTER_MS = [1000, 2000, 4000];
+
 /**
  * Sends items to a collector in batches, one export at a time. Adding never waits and never fails: when the collector is away
  * the queue fills to its limit and further items are counted as dropped.
@@ -46,21 +64,30 @@ export function createExportQueue<T>(options: ExportQueueOptions<T>): ExportQueu
   let failing = false;
   let closed = false;
 
-  const exportBatch = (batch: T[]): Promise<void> =>
-    new Promise((resolve) => {
-      exporter.export(batch, (result) => {
-        if (result.code === 0) {
-          totals.exported += batch.length;
-          failing = false;
-        } else {
-          totals.dropped += batch.length;
-          if (!failing)
-            options.onExportFailure?.(result.error ?? new Error('the collector refused what it was sent'));
-          failing = true;
-        }
-        resolve();
-      });
-    });
+  const closing = new AbortController();
+
+  const report = (error: unknown): void => {
+    if (!failing) options.onExportFailure?.(error instanceof Error ? error : new Error(String(error)));
+    failing = true;
+  };
+
+  const exportBatch = async (batch: T[]): Promise<void> => {
+    for (const pauseMs of [...RETRY_AFTER_MS, null]) {
+      try {
+        const refused = await exporter.export(batch);
+        totals.exported += batch.length - refused;
+        totals.dropped += refused;
+        failing = false;
+        return;
+      } catch (error) {
+        report(error);
+        if (closed || pauseMs === null || !(error instanceof ExportFailure && error.mayRepeat)) break;
+        // Cut short by the end, it is the pause before the last try.
+        await delay(pauseMs, undefined, { signal: closing.signal, ref: false }).catch(() => {});
+      }
+    }
+    totals.dropped += batch.length;
+  };
 
   const sendAll = async (): Promise<void> => {
     while (waiting.length > 0) {
@@ -93,10 +120,10 @@ export function createExportQueue<T>(options: ExportQueueOptions<T>): ExportQueu
     flush,
     shutdown: async () => {
       closed = true;
-      // The exporter's own shutdown waits for what is on its way.
-      const closing = flush().then(() => exporter.shutdown());
-      await within(shutdownMsMax, closing);
+      closing.abort();
+      await within(shutdownMsMax, flush());
       totals.dropped += waiting.splice(0).length;
+      exporter.close();
     },
   };
 }

@@ -1,5 +1,5 @@
 import type { Attributes } from '@opentelemetry/api';
-import type { ExportableSpan } from './span-queue.ts';
+import type { ExportableSpan } from './otlp-exporter.ts';
 
 /** Seconds and nanoseconds, as the SDK keeps times. */
 export function hrTime(timeMs: number): [number, number] {

@@ -1,8 +1,9 @@
-import { type AnyValue, type Attributes, context, ROOT_CONTEXT, SeverityNumber } from '@opentelemetry/api';
-import type { OTLPLogExporter } from '@opentelemetry/exporter-logs-otlp-grpc';
-import { createExportQueue, type Exporter, type ExportTotals } from './export-queue.ts';
+import { type AnyValue, type Attributes, SeverityNumber } from '@opentelemetry/api';
+import { createExportQueue, type ExportTotals } from './export-queue.ts';
 import { hrTime, resourceOf } from './exportable.ts';
 import { ATTRIBUTES } from './names.ts';
+import type { ExportableLog } from './otlp-exporter.ts';
+import type { OtlpOptions } from './otlp-target.ts';
 
 /** An event that leaves as an OTLP log record. Times are milliseconds since 1970. */
 export type LogEvent = {
@@ -15,11 +16,9 @@ export type LogEvent = {
   readonly traceId?: string;
 };
 
-export type LogRecorderOptions = {
+export type LogRecorderOptions = OtlpOptions & {
   /** `service.name` of every event. */
   readonly serviceName: string;
-  /** The collector, as `http://host:port` (OTLP over gRPC). Absent: nothing is loaded and every event is ignored. */
-  readonly otlpEndpoint?: string | undefined;
   /** Events that may wait for the collector; what comes on top is dropped and counted. Default 8192. */
   readonly queueEventsMax?: number;
   /** How long an event may wait for others. Default 1000. */
@@ -36,16 +35,14 @@ export type LogRecorder = {
   shutdown(): Promise<void>;
 };
 
-type ExportableLog = Parameters<OTLPLogExporter['export']>[0][number];
-
 const SCOPE = { name: '@gatehouse/telemetry' };
 const BATCH_EVENTS_MAX = 512;
-const EXPORT_MS_MAX = 10_000;
 const SPAN_ID_NONE = '0'.repeat(16);
 const FLAGS_NONE = 0;
 
 export async function createLogRecorder(options: LogRecorderOptions): Promise<LogRecorder> {
-  if (options.otlpEndpoint === undefined) {
+  const { otlpEndpoint } = options;
+  if (otlpEndpoint === undefined) {
     return {
       enabled: false,
       record: () => {},
@@ -53,11 +50,12 @@ export async function createLogRecorder(options: LogRecorderOptions): Promise<Lo
       shutdown: async () => {},
     };
   }
+  const { openLogExporter } = await import('./otlp-exporter.ts');
   const queue = createExportQueue({
     ...options,
     queueMax: options.queueEventsMax ?? 8192,
     batchMax: BATCH_EVENTS_MAX,
-    exporter: await openLogExporter(options.otlpEndpoint),
+    exporter: openLogExporter({ ...options, otlpEndpoint }),
   });
   const resource = resourceOf({ [ATTRIBUTES.serviceName]: options.serviceName });
   return {
@@ -65,17 +63,6 @@ export async function createLogRecorder(options: LogRecorderOptions): Promise<Lo
     record: (event) => queue.add(toExportable(event, resource)),
     totals: queue.totals,
     shutdown: queue.shutdown,
-  };
-}
-
-async function openLogExporter(endpoint: string): Promise<Exporter<ExportableLog>> {
-  const { OTLPLogExporter } = await import('@opentelemetry/exporter-logs-otlp-grpc');
-  const { suppressTracing } = await import('@opentelemetry/core');
-  const exporter = new OTLPLogExporter({ url: endpoint, timeoutMillis: EXPORT_MS_MAX });
-  return {
-    // An export is a gRPC call as well: traced, each export would bring forth the next.
-    export: (logs, done) => context.with(suppressTracing(ROOT_CONTEXT), () => exporter.export(logs, done)),
-    shutdown: () => exporter.shutdown(),
   };
 }
 

@@ -1,11 +1,5 @@
-import type { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-grpc';
-import { createExportQueue, type ExportQueue } from './export-queue.ts';
-
-/** A finished span in the SDK's own shape. */
-export type ExportableSpan = Parameters<OTLPTraceExporter['export']>[0][number];
-
-/** The part of an SDK span exporter that the queue uses. */
-export type SpanExporter = Pick<OTLPTraceExporter, 'export' | 'shutdown'>;
+import { createExportQueue, type Exporter, type ExportQueue } from './export-queue.ts';
+import type { ExportableSpan } from './otlp-exporter.ts';
 
 export type SpanQueueLimits = {
   /** Spans that may wait. What comes on top is dropped. Default 2048. */
@@ -19,7 +13,7 @@ export type SpanQueueLimits = {
 };
 
 export type SpanQueueOptions = SpanQueueLimits & {
-  readonly exporter: SpanExporter;
+  readonly exporter: Exporter<ExportableSpan>;
   /** Called when an export fails after one that did not, and not again until one has succeeded. */
   readonly onExportFailure?: (error: Error) => void;
 };

@@ -2,8 +2,9 @@ import { type Attributes, SpanKind, SpanStatusCode } from '@opentelemetry/api';
 import type { ExportTotals } from './export-queue.ts';
 import { hrTime, resourceOf } from './exportable.ts';
 import { ATTRIBUTES } from './names.ts';
-import { openOtlpExporter } from './otlp-exporter.ts';
-import { createSpanQueue, type ExportableSpan, type SpanQueueLimits } from './span-queue.ts';
+import type { ExportableSpan } from './otlp-exporter.ts';
+import type { OtlpOptions } from './otlp-target.ts';
+import { createSpanQueue, type SpanQueueLimits } from './span-queue.ts';
 
 /** A span that has ended, with ids chosen by the caller. Times are milliseconds since 1970 and may have fractions. */
 export type FinishedSpan = {
@@ -34,15 +35,14 @@ export type SpanLink = {
   readonly attributes?: Attributes;
 };
 
-export type SpanRecorderOptions = SpanQueueLimits & {
-  /** `service.name` of every span. */
-  readonly serviceName: string;
-  /** The collector, as `http://host:port` (OTLP over gRPC). Absent: nothing is loaded and every span is ignored. */
-  readonly otlpEndpoint?: string | undefined;
-  readonly resourceAttributes?: Attributes;
-  /** Called when an export fails after one that did not. */
-  readonly onExportFailure?: (error: Error) => void;
-};
+export type SpanRecorderOptions = SpanQueueLimits &
+  OtlpOptions & {
+    /** `service.name` of every span. */
+    readonly serviceName: string;
+    readonly resourceAttributes?: Attributes;
+    /** Called when an export fails after one that did not. */
+    readonly onExportFailure?: (error: Error) => void;
+  };
 
 /** Takes finished spans of sampled calls; the caller decides which calls are sampled and makes nothing for the others. */
 export type SpanRecorder = {
@@ -58,8 +58,10 @@ export type SpanRecorder = {
 const SCOPE = { name: '@gatehouse/telemetry' };
 
 export async function createSpanRecorder(options: SpanRecorderOptions): Promise<SpanRecorder> {
-  if (options.otlpEndpoint === undefined) return disabledRecorder();
-  const queue = createSpanQueue({ ...options, exporter: await openOtlpExporter(options.otlpEndpoint) });
+  const { otlpEndpoint } = options;
+  if (otlpEndpoint === undefined) return disabledRecorder();
+  const { openSpanExporter } = await import('./otlp-exporter.ts');
+  const queue = createSpanQueue({ ...options, exporter: openSpanExporter({ ...options, otlpEndpoint }) });
   const resource = resourceOf({
     [ATTRIBUTES.serviceName]: options.serviceName,
     ...options.resourceAttributes,

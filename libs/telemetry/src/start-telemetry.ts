@@ -1,21 +1,20 @@
 import { createRequire } from 'node:module';
 import { type Attributes, type Context, isSpanContextValid, trace } from '@opentelemetry/api';
 import { conformRpcSpan } from './conform-rpc-span.ts';
-import { openOtlpExporter } from './otlp-exporter.ts';
+import type { OtlpOptions } from './otlp-target.ts';
 import { createSpanQueue, type SpanQueueLimits } from './span-queue.ts';
 import { traceSampler } from './trace-context.ts';
 
-export type TelemetryOptions = SpanQueueLimits & {
-  /** `service.name` of every span. */
-  readonly serviceName: string;
-  /** The collector, as `http://host:port` (OTLP over gRPC). Absent: tracing is off and nothing is loaded for it. */
-  readonly otlpEndpoint?: string | undefined;
-  /** Share of the traces that begin here to record, 0 to 1. A trace that the caller began is recorded as it says. */
-  readonly sampleRatio: number;
-  readonly resourceAttributes?: Attributes;
-  /** Called when an export fails after one that did not. */
-  readonly onExportFailure?: (error: Error) => void;
-};
+export type TelemetryOptions = SpanQueueLimits &
+  OtlpOptions & {
+    /** `service.name` of every span. */
+    readonly serviceName: string;
+    /** Share of the traces that begin here to record, 0 to 1. A trace that the caller began is recorded as it says. */
+    readonly sampleRatio: number;
+    readonly resourceAttributes?: Attributes;
+    /** Called when an export fails after one that did not. */
+    readonly onExportFailure?: (error: Error) => void;
+  };
 
 export type Telemetry = {
   /** Sends the spans that wait, then stops tracing. */
@@ -30,10 +29,12 @@ export type Telemetry = {
  * `makeClientConstructor` has made is not: it is out of reach of whoever does not hook every import of the process.
  */
 export async function startTelemetry(options: TelemetryOptions): Promise<Telemetry> {
-  if (options.otlpEndpoint === undefined) return { shutdown: async () => {} };
+  const { otlpEndpoint } = options;
+  if (otlpEndpoint === undefined) return { shutdown: async () => {} };
   const { NodeSDK } = await import('@opentelemetry/sdk-node');
   const { GrpcInstrumentation } = await import('@opentelemetry/instrumentation-grpc');
-  const queue = createSpanQueue({ ...options, exporter: await openOtlpExporter(options.otlpEndpoint) });
+  const { openSpanExporter } = await import('./otlp-exporter.ts');
+  const queue = createSpanQueue({ ...options, exporter: openSpanExporter({ ...options, otlpEndpoint }) });
   const sdk = new NodeSDK({
     serviceName: options.serviceName,
     resourceDetectors: [{ detect: () => ({ attributes: options.resourceAttributes ?? {} }) }],

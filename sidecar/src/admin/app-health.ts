@@ -1,3 +1,4 @@
+import { CONTRACT_HEADER } from '@gatehouse/contracts';
 import { HealthCheckResponse_ServingStatus, HealthClient } from '@gatehouse/contracts/health';
 import { credentials, status } from '@grpc/grpc-js';
 
@@ -5,10 +6,14 @@ import { credentials, status } from '@grpc/grpc-js';
 const CHECK_MS_MAX = 1000;
 /** An answer is good for this long, so that probes can't load the app. */
 const ANSWER_KEPT_MS = 500;
+/** What an app says beyond that is no version, and would be a label's value. */
+const VERSION_LENGTH_MAX = 32;
 
 export type AppHealth = {
   /** Why the app is not ready, as a sentence; empty when it is. */
   check(): Promise<string>;
+  /** The contract that it said it serves when it was asked last; null: none. */
+  contractVersion(): string | null;
   close(): void;
 };
 
@@ -20,11 +25,12 @@ export function watchAppHealth(address: string, clock: () => number): AppHealth 
     'grpc.max_reconnect_backoff_ms': 1000,
   });
   let asking: Promise<string> | null = null;
+  let contractVersion: string | null = null;
   let answeredAtMs = Number.NEGATIVE_INFINITY;
 
   const ask = (): Promise<string> =>
     new Promise((resolve) => {
-      client.check(
+      const call = client.check(
         { service: '' },
         { deadline: new Date(clock() + CHECK_MS_MAX) } as never,
         (error, response) => {
@@ -36,6 +42,9 @@ export function watchAppHealth(address: string, clock: () => number): AppHealth 
           else resolve('');
         },
       );
+      call.on('metadata', (metadata) => {
+        contractVersion = metadata.get(CONTRACT_HEADER)[0]?.toString().slice(0, VERSION_LENGTH_MAX) ?? null;
+      });
     });
   return {
     check: () => {
@@ -45,6 +54,7 @@ export function watchAppHealth(address: string, clock: () => number): AppHealth 
       }
       return asking;
     },
+    contractVersion: () => contractVersion,
     close: () => client.close(),
   };
 }

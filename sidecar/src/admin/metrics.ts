@@ -1,9 +1,10 @@
 import type { SpanRecorder } from '@gatehouse/telemetry/span-recorder';
-import { type Metric, Registry } from 'prom-client';
+import { Registry, type RegistryContentType } from 'prom-client';
+import type { ContractState } from '../contract-state.ts';
 import type { EndpointSourceView } from '../endpoints/index.ts';
 import type { ListenerCounts } from '../listen/connections.ts';
-import type { Direction } from '../path/call.ts';
-import { type CallMetrics, DURATION_BUCKETS } from '../path/call-metrics.ts';
+import type { Clock, Direction } from '../path/call.ts';
+import type { CallMetrics } from '../path/call-metrics.ts';
 import type { HitCounts } from '../protect/index.ts';
 import type { Quotas } from '../quota/index.ts';
 import type { DecisionRecords } from '../record-decisions.ts';
@@ -11,6 +12,8 @@ import type { LoadShedder } from '../shed/index.ts';
 import type { UpstreamView } from '../upstream/index.ts';
 import { registerAudit } from './audit-metrics.ts';
 import { registerCallers } from './caller-metrics.ts';
+import { registerContract } from './contract-metrics.ts';
+import { registerDurations } from './duration-metrics.ts';
 import { registerEndpoints } from './endpoint-metrics.ts';
 import { counter, gauge } from './metric-families.ts';
 import { type PolicyView, registerPolicy } from './policy-metrics.ts';
@@ -31,9 +34,11 @@ export type MetricSources = {
   readonly shedder: LoadShedder | null;
   readonly upstreams: () => readonly UpstreamView[];
   readonly endpointSources: () => readonly EndpointSourceView[];
+  readonly clock: Clock;
   readonly identityExpiresAtMs: () => number;
   /** The newest identity can't be had, or is refused. */
   readonly identityFails: () => boolean;
+  readonly contract: () => ContractState;
   readonly policy: () => PolicyView | null;
   /** Null: decisions are not recorded. */
   readonly records: DecisionRecords | null;
@@ -46,9 +51,15 @@ export type MetricSources = {
 
 const BREAKER_STATES = ['closed', 'half-open', 'open'] as const;
 
-/** A registry whose metrics are filled from the sources at each collection. */
-export function createMetrics(sources: MetricSources): Registry {
-  const registry = new Registry();
+/** Prometheus' own text format, and OpenMetrics, which alone has exemplars. */
+export const TEXT_FORMAT = Registry.PROMETHEUS_CONTENT_TYPE;
+export const OPEN_METRICS = Registry.OPENMETRICS_CONTENT_TYPE;
+
+/** A registry whose metrics are filled from the sources at each collection, and written out in this format. */
+export function createMetrics(sources: MetricSources, format: RegistryContentType): Registry {
+  const registry: Registry = new Registry();
+  (registry as Registry<RegistryContentType>).setContentType(format);
+  registerDurations(registry, sources.calls);
   registerCalls(registry, sources);
   registerCallers(registry, sources.calls);
   registerConnections(registry, sources);
@@ -58,16 +69,13 @@ export function createMetrics(sources: MetricSources): Registry {
   registerAudit(registry, sources.records);
   registerQuotas(registry, sources.quotas);
   registerProtection(registry, sources.protectionHits);
+  registerContract(registry, sources.contract);
   registerPolicy(registry, sources.policy, sources.calls);
   registerState(registry, sources);
   return registry;
 }
 
 function registerCalls(registry: Registry, { calls, callsActive }: MetricSources): void {
-  for (const metrics of calls) {
-    const side = metrics.direction === 'inbound' ? 'server' : 'client';
-    registry.registerMetric(durationHistogram(`rpc_${side}_call_duration_seconds`, metrics));
-  }
   counter(
     registry,
     {
@@ -95,6 +103,19 @@ function registerCalls(registry: Registry, { calls, callsActive }: MetricSources
         for (const [reason, total] of metrics.refusals)
           metric.inc({ direction: metrics.direction, reason }, total);
       }
+    },
+  );
+  counter(
+    registry,
+    {
+      name: 'gatehouse_rule_refusals_total',
+      help: 'Calls that policy refused, by rule (_NONE: none allowed it) and reason.',
+      labelNames: ['rule', 'reason'],
+    },
+    (metric) => {
+      for (const { rules } of calls)
+        for (const [rule, byReason] of rules)
+          for (const [reason, total] of byReason) metric.inc({ rule, reason }, total);
     },
   );
   gauge(
@@ -208,6 +229,15 @@ function registerState(registry: Registry, sources: MetricSources): void {
   gauge(
     registry,
     {
+      name: 'gatehouse_identity_minutes_left',
+      help: 'Minutes until our certificate expires; below nought it has.',
+      labelNames: [],
+    },
+    (metric) => metric.set((sources.identityExpiresAtMs() - sources.clock()) / 60_000),
+  );
+  gauge(
+    registry,
+    {
       name: 'gatehouse_identity_failing',
       help: '1 while files or agent give no good identity and an older one is in use.',
       labelNames: [],
@@ -236,28 +266,4 @@ function registerState(registry: Registry, sources: MetricSources): void {
     { name: 'process_resident_memory_bytes', help: 'Resident memory.', labelNames: [] },
     (metric) => metric.set(process.memoryUsage.rss()),
   );
-}
-
-/** A histogram in prom-client's output form over counts that are kept elsewhere; its own takes 1 µs an observation. */
-function durationHistogram(name: string, metrics: CallMetrics): Metric {
-  const help = 'Duration of calls, by method and status.';
-  const get = () => {
-    const values: { metricName: string; labels: Record<string, string | number>; value: number }[] = [];
-    for (const { method, status, durations } of metrics.series()) {
-      const labels = { rpc_method: method, rpc_status_code: status };
-      let cumulative = 0;
-      for (const [index, count] of durations.counts.entries()) {
-        cumulative += count;
-        values.push({
-          metricName: `${name}_bucket`,
-          labels: { ...labels, le: DURATION_BUCKETS[index] ?? '+Inf' },
-          value: cumulative,
-        });
-      }
-      values.push({ metricName: `${name}_sum`, labels, value: durations.sumSeconds });
-      values.push({ metricName: `${name}_count`, labels, value: durations.total });
-    }
-    return Promise.resolve({ name, help, type: 'histogram', values, aggregator: 'sum' });
-  };
-  return { name, help, get, reset: () => {} } as unknown as Metric;
 }

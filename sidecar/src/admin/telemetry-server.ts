@@ -1,4 +1,4 @@
-import type { Server, ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { listenOn } from '@gatehouse/sockets';
 
 /** Not by `import`, which asks for every export: `WebSocket` among them brings in all of undici, 6 MB that nothing here uses. */
@@ -11,8 +11,10 @@ export type TelemetryParts = {
   readonly notes: () => readonly string[];
   /** No call from the network is in progress any more, and none will be. */
   readonly drained: () => boolean;
-  /** The metrics in Prometheus' text format. */
-  readonly metrics: () => Promise<{ readonly contentType: string; readonly body: string }>;
+  /** The metrics in Prometheus' text format, or in OpenMetrics, which has exemplars. */
+  readonly metrics: (
+    asOpenMetrics: boolean,
+  ) => Promise<{ readonly contentType: string; readonly body: string }>;
 };
 
 export type TelemetryServer = { readonly address: string; close(): void };
@@ -24,9 +26,7 @@ const CONNECTIONS_MAX = 64;
 /** Probes and metrics, nothing else: `/livez`, `/readyz`, `/drained` and `/metrics`. */
 export async function serveTelemetry(address: string, parts: TelemetryParts): Promise<TelemetryServer> {
   const server: Server = createServer((request, response) => {
-    answer(request.method ?? '', request.url ?? '', response, parts).catch(() =>
-      end(response, 500, 'internal error\n'),
-    );
+    answer(request, response, parts).catch(() => end(response, 500, 'internal error\n'));
   });
   server.requestTimeout = REQUEST_MS_MAX;
   server.headersTimeout = REQUEST_MS_MAX;
@@ -42,8 +42,7 @@ export async function serveTelemetry(address: string, parts: TelemetryParts): Pr
 }
 
 async function answer(
-  method: string,
-  url: string,
+  { method, url = '', headers }: IncomingMessage,
   response: ServerResponse,
   parts: TelemetryParts,
 ): Promise<void> {
@@ -63,7 +62,10 @@ async function answer(
     case '/drained':
       return parts.drained() ? end(response, 200, 'drained\n') : end(response, 503, 'not drained\n');
     case '/metrics': {
-      const { contentType, body } = await parts.metrics();
+      // Prometheus asks for OpenMetrics first; whoever names it can read it.
+      const asOpenMetrics = headers.accept?.includes('application/openmetrics-text') === true;
+      const { contentType, body } = await parts.metrics(asOpenMetrics);
+      response.setHeader('vary', 'accept');
       response.setHeader('content-type', contentType);
       return end(response, 200, body);
     }

@@ -1,8 +1,9 @@
-import type { Contract, ContractMethod } from '@gatehouse/contracts';
+import { CONTRACT_HEADER, type Contract, type ContractMethod } from '@gatehouse/contracts';
 import { type Field, FieldKind } from '../http2/index.ts';
 import type { Call } from './call.ts';
 import { parseGrpcTimeout } from './grpc-timeout.ts';
 import type { Refusal } from './refusal.ts';
+import type { StatedContracts } from './stated-contract.ts';
 
 /** A well-formed gRPC call of a method that the contract has, with a deadline. */
 export type Accepted = Call & { readonly method: ContractMethod };
@@ -16,12 +17,13 @@ const GRPC_CONTENT_TYPE = /^application\/grpc(?:[+;].*)?$/;
 export function accept(
   call: Call,
   fields: readonly Field[],
-  { contract }: { readonly contract: Contract },
+  { contract, stated }: { readonly contract: Contract; readonly stated: StatedContracts },
 ): Accepted | Refusal {
   call.fields = fields;
   let httpMethod = '';
   let contentType = '';
   let timeout: string | null = null;
+  let contractVersion: string | null = null;
   for (const field of fields) {
     switch (field.kind) {
       case FieldKind.METHOD:
@@ -47,6 +49,7 @@ export function accept(
         break;
       default:
         if (field.name === 'grpc-encoding') call.encoding = field.value;
+        else if (field.name === CONTRACT_HEADER) contractVersion = field.value;
     }
   }
   if (httpMethod !== 'POST')
@@ -55,6 +58,8 @@ export function accept(
     return { kind: 'not-grpc', httpStatus: 415, detail: 'content-type is not application/grpc' };
   }
   const method = contract.methods.get(call.path);
+  const mismatch = stated.refuse(contractVersion, method !== undefined);
+  if (mismatch !== null) return mismatch;
   if (method === undefined) return { kind: 'unknown-method' };
   call.method = method;
 

@@ -13,6 +13,7 @@ import { requestHead } from './request-head.ts';
 import type { ResponseBacklog } from './response-backlog.ts';
 import { checkResponseHead, grpcStatusIn } from './response-head.ts';
 import { failureCauseOf, isOfPolicy, resetToGrpcStatus } from './status-mapping.ts';
+import type { UsageMeter } from './usage-meter.ts';
 
 /** What forward tells the rest of the path. */
 export interface ForwardOwner {
@@ -58,6 +59,8 @@ export class Forwarding implements StreamHandler {
   readonly #backlog: ResponseBacklog;
   readonly #filter: MessageFilter | null;
   readonly #gate: MessageGate | null;
+  /** Sees the response's bytes as they go by; null where nothing has to. */
+  readonly #meter: UsageMeter | null;
   #target: Target;
   #upstream: Stream | null = null;
   /** Until when a connection is waited for; null before it had to be. */
@@ -107,6 +110,7 @@ export class Forwarding implements StreamHandler {
     this.#backlog = parts.backlog;
     this.#filter = parts.filter;
     this.#gate = parts.filter && new MessageGate(parts.filter, parts.held, (bytes) => this.#sendGated(bytes));
+    this.#meter = call.meter?.readsItself === true ? call.meter : null;
     const single = call.method.kind === 'unary' || call.method.kind === 'client-streaming';
     this.#responses = new MessageScanner(call.method.responseBytesMax, single ? 1 : Number.POSITIVE_INFINITY);
   }
@@ -229,6 +233,7 @@ export class Forwarding implements StreamHandler {
       this.#target.settle('success');
       this.#measure();
     }
+    this.#meter?.see(chunk, start, end);
     if (this.#gate === null) {
       const written = this.#caller.sendData(chunk, start, end, false);
       if (written > 0) stream.consume(written);

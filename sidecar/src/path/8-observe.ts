@@ -7,6 +7,8 @@ import {
   parseTraceparent,
   traceSampler,
 } from '@gatehouse/telemetry/trace-context';
+import type { Admitted } from './5-admit.ts';
+import { ByteBudget } from './byte-budget.ts';
 import type { Call, CallTrace, Clock } from './call.ts';
 import type { CallAudit } from './call-audit.ts';
 import type { CallMetrics } from './call-metrics.ts';
@@ -15,6 +17,7 @@ import { GrpcStatus, statusName } from './grpc-status.ts';
 import { LineBudget } from './line-budget.ts';
 import type { Refusal } from './refusal.ts';
 import type { RefusalStatus } from './refusal-status.ts';
+import { tellsUsage, UsageMeter } from './usage-meter.ts';
 
 /** How a call ended. */
 export type Outcome = {
@@ -37,6 +40,8 @@ export type Observers = {
   readonly logger: Logger;
 };
 
+/** What all calls together hold of messages that are looked at for their tokens alone, and came apart. */
+const METERED_BYTES_MAX = 4 * 1024 * 1024;
 const NO_EVENTS: CallTrace['events'] = [];
 
 /**
@@ -45,6 +50,7 @@ const NO_EVENTS: CallTrace['events'] = [];
  */
 export class Observer {
   readonly #lines = new LineBudget();
+  readonly #metered = new ByteBudget(METERED_BYTES_MAX);
   readonly #with: Observers;
   readonly #isSampled: (traceId: string) => boolean;
 
@@ -92,6 +98,16 @@ export class Observer {
     return this.#with.audit?.records(call) ?? false;
   }
 
+  /** What counts the tokens of the call's answer; null where it tells of none, and on egress. */
+  meterOf(call: Admitted): UsageMeter | null {
+    if (call.direction !== 'inbound' || !tellsUsage(call.method)) return null;
+    const { metrics, clock } = this.#with;
+    return new UsageMeter(call, metrics, this.#metered, () => {
+      metrics.firstToken(call, clock());
+      this.event(call, 'firstToken', {});
+    });
+  }
+
   /** Before a call that goes on is decided on again: keeps the record of the decision that it had. */
   decidedAgain(call: Call): void {
     const outcome = { status: GrpcStatus.OK, refusal: null, requestMessages: 0, responseMessages: 0 };
@@ -113,13 +129,8 @@ export class Observer {
   end(call: Call, outcome: Outcome): void {
     const { clock, metrics } = this.#with;
     const endedAtMs = clock();
-    const path = call.method === null ? null : call.path;
-    metrics.ended(path, outcome.status, (endedAtMs - call.startedAtMs) / 1000);
-    if (outcome.refusal !== null) metrics.refused(outcome.refusal.reason);
-    if (call.direction === 'inbound') {
-      const model = call.decision?.allowed ? call.model : null;
-      metrics.endedFor(call.identity, model, outcome.status, outcome.refusal !== null);
-    }
+    call.meter?.end();
+    metrics.ended(call, outcome, endedAtMs);
     if (call.trace?.recorded) this.#recordSpan(call, outcome, endedAtMs);
     this.#with.audit?.record(call, outcome);
     this.#writeLine(call, outcome, endedAtMs);

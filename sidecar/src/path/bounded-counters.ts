@@ -1,31 +1,31 @@
-/** How the calls of one group ended. */
-export type OutcomeCounts = { answered: number; refused: number; failed: number };
-
 export const OTHER = '_OTHER';
 
 /**
- * Outcomes by a name that callers bring, such as their identity: the first names have counts of their own, and all others
+ * Counts by a name that callers bring, such as their identity: the first names have counts of their own, and all others
  * share one, so that no caller can make metrics grow.
  */
-export class BoundedCounters {
+export class BoundedCounters<Counts> {
   readonly namesMax: number;
-  readonly #byName = new Map<string, OutcomeCounts>();
+  readonly #create: () => Counts;
+  readonly #byName = new Map<string, Counts>();
 
-  constructor(namesMax: number) {
+  /** @param create counts at nought */
+  constructor(namesMax: number, create: () => Counts) {
     this.namesMax = namesMax;
+    this.#create = create;
   }
 
-  of(name: string): OutcomeCounts {
+  of(name: string): Counts {
     return this.#byName.get(name) ?? this.#begin(name);
   }
 
-  [Symbol.iterator](): IterableIterator<readonly [string, Readonly<OutcomeCounts>]> {
+  [Symbol.iterator](): IterableIterator<readonly [string, Counts]> {
     return this.#byName.entries();
   }
 
-  #begin(name: string): OutcomeCounts {
+  #begin(name: string): Counts {
     if (this.#byName.size >= this.namesMax && name !== OTHER) return this.of(OTHER);
-    const counts = { answered: 0, refused: 0, failed: 0 };
+    const counts = this.#create();
     this.#byName.set(name, counts);
     return counts;
   }

@@ -10,6 +10,7 @@ import type { DecisionFacts, Permit } from './4-authorise.ts';
 import type { Admission } from './5-admit.ts';
 import type { Target } from './6-route.ts';
 import type { ConnectionPeer } from './connection-peer.ts';
+import type { UsageMeter } from './usage-meter.ts';
 
 /** inbound: from the network to the app. egress: from the app to the network. */
 export type Direction = 'inbound' | 'egress';
@@ -75,6 +76,8 @@ export class Call {
   attempts = 0;
   /** Empty until decided. */
   decisionId = '';
+  /** What counts its tokens; null where nothing tells of any. */
+  meter: UsageMeter | null = null;
   /** Tokens used so far, where the app's answers were read for them. */
   inputTokens = 0;
   outputTokens = 0;

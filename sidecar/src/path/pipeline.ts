@@ -23,17 +23,19 @@ import { chainFilters, isRefusal, MessageCheck, type MessageFilter } from './mes
 import { readMessage } from './message-gate.ts';
 import { Passage, type PassageOwner } from './passage.ts';
 import { type CallFilters, protectCall, UNPROTECTED } from './protect-call.ts';
-import { hold, otherModel, reserve, tellsUsage, UsageFilter } from './quota-call.ts';
+import { hold, otherModel, reserve, UsageFilter } from './quota-call.ts';
 import type { Refusal } from './refusal.ts';
 import { httpRefusalHead, refusalHead, refusalTrailers, withoutDetails } from './refusal-fields.ts';
 import { type RefusalStatus, statusOf } from './refusal-status.ts';
 import { RequestBuffer } from './request-buffer.ts';
 import type { ResponseBacklog } from './response-backlog.ts';
+import type { StatedContracts } from './stated-contract.ts';
 
 /** Everything that the stages work with. */
 export type PipelineParts = {
   readonly direction: Direction;
   readonly contract: Contract;
+  readonly stated: StatedContracts;
   readonly clock: Clock;
   /** The policy in force; null on egress, where the upstream's own decides. */
   readonly policy: () => Policy | null;
@@ -195,6 +197,7 @@ export class Pipeline implements PassageOwner {
   /** Fourth leg: on its way. */
   #forward(passage: Passage, admitted: Admitted | Refusal): Refusal | null {
     if (isRefusal(admitted)) return admitted;
+    admitted.meter = this.#parts.observer.meterOf(admitted);
     const { request, response } = this.#filtersOf(admitted);
     if (request !== null) {
       const head = request.fields(admitted.fields);
@@ -242,7 +245,7 @@ export class Pipeline implements PassageOwner {
 
   #usageFilterOf(call: Admitted): MessageFilter | null {
     if (call.quota.readsUsage) return new UsageFilter(call, call.quota);
-    return tellsUsage(call.method) && this.#parts.observer.recordsUsage(call)
+    return call.meter !== null && this.#parts.observer.recordsUsage(call)
       ? new UsageFilter(call, null)
       : null;
   }
@@ -397,7 +400,7 @@ function outcomeOf(passage: Passage, ending: Ending): Outcome {
 }
 
 function sendRefusal({ call, stream, forwarding }: Passage, status: RefusalStatus): void {
-  const metadata = errorMetadata(call);
+  const metadata = { ...errorMetadata(call), ...status.metadata };
   const hasHead = forwarding?.headSent === true;
   const full = hasHead ? refusalTrailers(status, metadata) : refusalHead(status, metadata);
   const fields = stream.fits(full) ? full : withoutDetails(full);

@@ -8,11 +8,10 @@ import type { Admitted, Placed } from './5-admit.ts';
 import type { Call } from './call.ts';
 import { isRefusal, type MessageFilter } from './message-filter.ts';
 import type { Refusal } from './refusal.ts';
+import { tells, tellsUsage } from './usage-meter.ts';
 
 const NOTHING: Buffer = Buffer.alloc(0);
 const HEAD_BYTES = 5;
-/** Of tokens that an app tells of; more can't be kept exactly. */
-const TOKENS_MAX = Number.MAX_SAFE_INTEGER;
 
 /**
  * Asks for room in the limits that concern a call.
@@ -71,19 +70,10 @@ const ONE_MODEL: Refusal = {
   expected: 'the model of the first message: the call is counted by it',
 };
 
-/** Whether responses of the method tell how many tokens are used. */
-export function tellsUsage(method: ContractMethod): boolean {
-  return tells(method, 'outputTokensUsed') || tells(method, 'inputTokensUsed');
-}
-
 /** A method whose responses tell of input alone has no output that counts. */
 function outputLimitOf(method: ContractMethod, asked: number | undefined): number | null {
   if (asked !== undefined && asked > 0) return asked;
   return tells(method, 'inputTokensUsed') && !tells(method, 'outputTokensUsed') ? 0 : null;
-}
-
-function tells(method: ContractMethod, role: 'inputTokensUsed' | 'outputTokensUsed'): boolean {
-  return method.responseFields?.reads(role) ?? false;
 }
 
 /**
@@ -98,6 +88,7 @@ export class UsageFilter implements MessageFilter {
   constructor(call: Call & { readonly method: ContractMethod }, lease: QuotaLease | null) {
     this.#call = call;
     this.#lease = lease;
+    if (call.meter !== null) call.meter.readsItself = false;
   }
 
   fields(fields: readonly Field[]): readonly Field[] {
@@ -111,9 +102,7 @@ export class UsageFilter implements MessageFilter {
     const { inputTokensUsed, outputTokensUsed } = values;
     const shortage = this.#lease?.settle(inputTokensUsed, outputTokensUsed) ?? null;
     if (shortage !== null) return shortage;
-    const call = this.#call;
-    call.inputTokens = largest(call.inputTokens, inputTokensUsed);
-    call.outputTokens = largest(call.outputTokens, outputTokensUsed);
+    this.#call.meter?.told(inputTokensUsed, outputTokensUsed);
     return framed;
   }
 
@@ -138,8 +127,4 @@ export class UsageFilter implements MessageFilter {
 
 function unreadable(cause: string): Refusal {
   return { kind: 'upstream-malformed', cause: `a message that cannot be read for its tokens: ${cause}` };
-}
-
-function largest(known: number, told: number | undefined): number {
-  return told !== undefined && told > known ? Math.min(Math.round(told), TOKENS_MAX) : known;
 }

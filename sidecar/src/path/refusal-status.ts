@@ -15,6 +15,8 @@ export type RefusalStatus = {
   /** One sentence that the caller can act on. */
   readonly message: string;
   readonly details: StatusDetails;
+  /** What ErrorInfo.metadata says beyond what it says of every refusal. */
+  readonly metadata?: Readonly<Record<string, string>>;
 };
 
 /** Maps a refusal to its gRPC status. Exhaustive: a new kind does not compile without a status of its own. */
@@ -28,6 +30,8 @@ export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
         'UNKNOWN_METHOD',
         `The method ${clip(call.path)} is not in the contract.`,
       );
+    case 'contract-mismatch':
+      return contractStatus(call, refusal);
     case 'malformed':
       return {
         ...plain(
@@ -64,6 +68,24 @@ export function statusOf(call: Call, refusal: Refusal): RefusalStatus {
     default:
       return failureOf(call, refusal);
   }
+}
+
+function contractStatus(
+  call: Call,
+  { stated, served, fit }: Extract<Refusal, { kind: 'contract-mismatch' }>,
+): RefusalStatus {
+  const why =
+    fit === 'newer'
+      ? `which has no method ${clip(call.path)} yet; upgrade what is called, or call with an older stub`
+      : 'another major version; call with a stub of that one';
+  return {
+    ...plain(
+      GrpcStatus.FAILED_PRECONDITION,
+      'CONTRACT_MISMATCH',
+      `The caller's stub is of contract ${stated}, and contract ${served} is served here, ${why}.`,
+    ),
+    metadata: { contract_stated: stated, contract_served: served },
+  };
 }
 
 type NoRoom = Extract<

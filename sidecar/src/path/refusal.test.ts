@@ -45,6 +45,11 @@ const EXAMPLES: {
     'RESOURCE_EXHAUSTED',
     'QUOTA_ACCOUNTS_FULL',
   ],
+  'contract-mismatch': [
+    { kind: 'contract-mismatch', stated: '1.4.0', served: '1.1.0', fit: 'newer' },
+    'FAILED_PRECONDITION',
+    'CONTRACT_MISMATCH',
+  ],
   'unknown-method': [{ kind: 'unknown-method' }, 'UNIMPLEMENTED', 'UNKNOWN_METHOD'],
   malformed: [
     { kind: 'malformed', field: 'grpc-timeout', expected: 'digits' },

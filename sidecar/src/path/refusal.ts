@@ -7,6 +7,13 @@ import type { GrpcStatus } from './grpc-status.ts';
 export type Refusal =
   | { readonly kind: 'not-grpc'; readonly httpStatus: 405 | 415; readonly detail: string }
   | { readonly kind: 'unknown-method' }
+  | {
+      readonly kind: 'contract-mismatch';
+      /** Versions: of the caller's stub, and of the contract that is enforced here. */
+      readonly stated: string;
+      readonly served: string;
+      readonly fit: 'newer' | 'other';
+    }
   | { readonly kind: 'malformed'; readonly field: string; readonly expected: string }
   | { readonly kind: 'identity-stale'; readonly reason: 'EXPIRED' | 'UNTRUSTED_ISSUER' }
   | { readonly kind: 'token'; readonly reason: string; readonly sentence: string }

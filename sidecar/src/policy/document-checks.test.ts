@@ -183,6 +183,27 @@ test('a document for another contract is refused with both named', () => {
   expect(problems(`${HEAD}contractDigest: '${contract.digest.slice(0, 16)}'\nrules: []\n`)).toEqual([]);
 });
 
+test('refuses a document that was written for another version of the contract, and names both', () => {
+  const served = contract.version ?? '';
+  const [major = '', minor = ''] = served.split('.');
+  const of = (version: string): string[] => problems(`${HEAD}contractVersion: ${version}\nrules: []\n`);
+  expect(of(served)).toEqual([]);
+  expect(of(`${major}.0.0`)).toEqual([]);
+  const newer = `${major}.${Number(minor) + 1}.0`;
+  expect(of(newer)).toEqual([
+    `p.yaml:3:1: contractVersion: got "${newer}", expected a version that is not newer than the descriptor set's, ${served}`,
+  ]);
+  const other = `${Number(major) + 1}.0.0`;
+  expect(of(other)).toEqual([
+    `p.yaml:3:1: contractVersion: got "${other}", expected a version that the descriptor set's, ${served}, is compatible with`,
+  ]);
+  expect(of('1.x')).toEqual(['p.yaml:3:1: contractVersion: got "1.x", expected a version such as 1.4.0']);
+  const unstated = { contract: { ...contract, version: null } };
+  expect(problems(`${HEAD}contractVersion: ${served}\nrules: []\n`, unstated)).toEqual([
+    `p.yaml:3:1: contractVersion: got "${served}", expected no version, because the descriptor set states none`,
+  ]);
+});
+
 describe('includes', () => {
   const rule = (id: string, identity = id): string =>
     `{ id: ${id}, ${to('ALLOW', identity, `methods: [${GENERATE}]`)} }`;

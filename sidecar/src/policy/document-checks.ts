@@ -1,4 +1,4 @@
-import type { Contract } from '@gatehouse/contracts';
+import { type Contract, contractFit } from '@gatehouse/contracts';
 import type { DocumentProblem } from '@gatehouse/documents';
 import type { ConditionCompiler } from './condition.ts';
 import { checkConditions } from './condition-checks.ts';
@@ -73,16 +73,31 @@ export function checkDocument(read: ReadSources, options: CheckOptions): readonl
 
 /** Both versions are named: which of the two has to change is not known here. */
 function contractProblems({ sources, main }: ReadSources, contract: Contract): DocumentProblem[] {
-  const wanted = main?.contractDigest;
   const content = sources[0]?.content;
-  if (wanted === undefined || !content || contract.digest.startsWith(wanted)) return [];
-  return [
-    content.problemAt(
-      ['contractDigest'],
-      `expected the digest of the descriptor set, ${contract.digest}`,
-      wanted,
-    ),
-  ];
+  if (main === null || !content) return [];
+  const { contractDigest, contractVersion } = main;
+  const problems: DocumentProblem[] = [];
+  if (contractDigest !== undefined && !contract.digest.startsWith(contractDigest)) {
+    const expected = `expected the digest of the descriptor set, ${contract.digest}`;
+    problems.push(content.problemAt(['contractDigest'], expected, contractDigest));
+  }
+  if (contractVersion !== undefined) {
+    const expected = versionExpected(contractVersion, contract.version);
+    if (expected !== '') problems.push(content.problemAt(['contractVersion'], expected, contractVersion));
+  }
+  return problems;
+}
+
+function versionExpected(wanted: string, served: string | null): string {
+  if (served === null) return 'expected no version, because the descriptor set states none';
+  switch (contractFit(wanted, served)) {
+    case 'fits':
+      return '';
+    case 'newer':
+      return `expected a version that is not newer than the descriptor set's, ${served}`;
+    case 'other':
+      return `expected a version that the descriptor set's, ${served}, is compatible with`;
+  }
 }
 
 function checkRepeated(entries: readonly Placed<object>[], key: string, problems: ProblemList): void {

@@ -1,4 +1,4 @@
-import type { Contract } from '@gatehouse/contracts';
+import { CONTRACT_VERSION_PATTERN, type Contract } from '@gatehouse/contracts';
 import { z } from 'zod';
 import { TRUST_DOMAIN_PATTERN } from './identity-pattern.ts';
 import { jwtIssuerSchema } from './jwt-issuer-schema.ts';
@@ -50,6 +50,10 @@ function policySchema(contract: Contract | undefined) {
       contractDigest: z
         .string()
         .regex(/^[0-9a-f]{12,64}$/, 'expected at least twelve digits of a SHA-256, in hex')
+        .optional(),
+      contractVersion: z
+        .string('expected a version such as 1.4.0')
+        .regex(CONTRACT_VERSION_PATTERN, 'expected a version such as 1.4.0')
         .optional(),
       ...sections(contract),
       audit: z

@@ -35,6 +35,7 @@ export function toDocument(input: PolicyInput): PolicyDocument {
     rules: (input.rules ?? []).map(toRule),
     includes: input.includes ?? [],
     contractDigest: input.contractDigest ?? '',
+    contractVersion: input.contractVersion ?? '',
     limits: (input.limits ?? []).map(toLimit),
     detectors: (input.detectors ?? []).map(toDetector),
     protections: (input.protections ?? []).map(toProtection),

@@ -7,6 +7,7 @@ export const MINIMAL = join(VALUES, 'minimal.yaml');
 export const CERT_MANAGER = join(VALUES, 'cert-manager.yaml');
 export const WORKLOAD_API = join(VALUES, 'workload-api.yaml');
 export const REMOTE_MODELS = join(VALUES, 'remote-models.yaml');
+export const RECORDED = join(VALUES, 'recorded.yaml');
 
 /** Values that the chart has to render. */
 export const MATRIX: readonly { readonly name: string; readonly files: readonly string[] }[] = [
@@ -15,6 +16,7 @@ export const MATRIX: readonly { readonly name: string; readonly files: readonly 
   { name: 'cert-manager', files: [CERT_MANAGER] },
   { name: 'remote models', files: [REMOTE_MODELS] },
   { name: 'workload API', files: [WORKLOAD_API] },
+  { name: 'recorded', files: [RECORDED] },
   { name: 'policy elsewhere', files: [join(VALUES, 'policy-elsewhere.yaml')] },
 ];
 
@@ -26,6 +28,8 @@ export const ELSEWHERE: readonly string[] = [
   ]),
   'ConfigMap trust-bundle',
   'ConfigMap mesh-policy',
+  'ConfigMap next-policy',
+  ...['audit-signing', 'redis-password', 'redis-tls', 'pseudonym-keys'].map((name) => `Secret ${name}`),
   // Kubernetes puts it into every namespace.
   'ConfigMap kube-root-ca.crt',
 ];

@@ -1,7 +1,7 @@
 import { cp, mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { TourContext } from './tour.ts';
+import type { TourContext } from './tour-context.ts';
 
 /** What the inference sidecar has recorded so far is whole; with one byte changed it no longer is, and the place is told. */
 export async function tourAudit({ mesh, screen, verifyAudit }: TourContext): Promise<void> {

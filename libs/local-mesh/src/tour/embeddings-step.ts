@@ -1,7 +1,7 @@
 import { EmbeddingsServiceService } from '@gatehouse/contracts/embeddings';
 import { connectToMesh } from '../mesh-client.ts';
 import { EMBEDDING_MODEL } from '../mesh-layout.ts';
-import type { TourContext } from './tour.ts';
+import type { TourContext } from './tour-context.ts';
 
 const QUESTION = 'How do I get my money back?';
 const SENTENCES = [

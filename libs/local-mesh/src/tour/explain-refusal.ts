@@ -1,6 +1,6 @@
 import { AdminServiceService } from '@gatehouse/contracts/admin';
 import { connectToSocket } from '../mesh-client.ts';
-import type { TourContext } from './tour.ts';
+import type { TourContext } from './tour-context.ts';
 
 /** Asks the sidecar why it decided as it did: each rule that it considered, and the first thing that did not match. */
 export async function explainRefusal(

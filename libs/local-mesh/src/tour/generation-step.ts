@@ -3,7 +3,7 @@ import { connectToMesh } from '../mesh-client.ts';
 import { LANGUAGE_MODEL } from '../mesh-layout.ts';
 import { formatMs } from '../screen.ts';
 import { createTextWriter } from '../text-writer.ts';
-import type { TourContext } from './tour.ts';
+import type { TourContext } from './tour-context.ts';
 
 const QUESTION = 'Give me two tips for writing a good email.';
 const TOKENS_MAX = 100;

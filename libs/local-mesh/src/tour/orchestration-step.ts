@@ -2,7 +2,7 @@ import { OrchestrationServiceService, type StreamExecuteResponse } from '@gateho
 import { connectToMesh } from '../mesh-client.ts';
 import { formatMs, type Screen } from '../screen.ts';
 import { createTextWriter } from '../text-writer.ts';
-import type { TourContext } from './tour.ts';
+import type { TourContext } from './tour-context.ts';
 
 export const ORCHESTRATION_SPAN = 'tour: orchestration';
 

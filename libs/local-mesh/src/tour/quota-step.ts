@@ -4,7 +4,7 @@ import { spiffeIdOf } from '../mesh-layout.ts';
 import { showFailure } from '../show-failure.ts';
 import { createTextWriter } from '../text-writer.ts';
 import { generateText } from './generate-text.ts';
-import type { TourContext } from './tour.ts';
+import type { TourContext } from './tour-context.ts';
 
 const PROMPT = 'The history of trade began';
 const TOKENS_ASKED = 200;

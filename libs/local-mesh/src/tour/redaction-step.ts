@@ -1,7 +1,7 @@
 import { connectToMesh } from '../mesh-client.ts';
 import { createTextWriter } from '../text-writer.ts';
 import { generateText } from './generate-text.ts';
-import type { TourContext } from './tour.ts';
+import type { TourContext } from './tour-context.ts';
 
 /** A number that card networks give for tests. A small model goes on with a pattern; here it repeats the number. */
 const CARD = '4242 4242 4242 4242';

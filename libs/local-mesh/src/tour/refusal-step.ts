@@ -4,7 +4,7 @@ import { connectToMesh, isServiceError } from '../mesh-client.ts';
 import { LANGUAGE_MODEL, spiffeIdOf } from '../mesh-layout.ts';
 import { showFailure } from '../show-failure.ts';
 import { explainRefusal } from './explain-refusal.ts';
-import type { TourContext } from './tour.ts';
+import type { TourContext } from './tour-context.ts';
 
 export async function tourRefusal(context: TourContext): Promise<void> {
   const { mesh, screen, trace, signal } = context;

@@ -1,7 +1,7 @@
 import { AdminServiceService } from '@gatehouse/contracts/admin';
 import { connectToSocket } from '../mesh-client.ts';
 import { spiffeIdOf } from '../mesh-layout.ts';
-import type { TourContext } from './tour.ts';
+import type { TourContext } from './tour-context.ts';
 
 const DECISIONS_MAX = 1000;
 

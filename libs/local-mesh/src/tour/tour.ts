@@ -1,7 +1,5 @@
 import { readCallFailure } from '../call-failure.ts';
 import { isServiceError } from '../mesh-client.ts';
-import type { MeshState } from '../mesh-state.ts';
-import type { Screen } from '../screen.ts';
 import { tourAudit } from './audit-step.ts';
 import { tourEmbeddings } from './embeddings-step.ts';
 import { tourGeneration } from './generation-step.ts';
@@ -10,18 +8,8 @@ import { tourQuota } from './quota-step.ts';
 import { tourRedaction } from './redaction-step.ts';
 import { tourRefusal } from './refusal-step.ts';
 import { tourShadow } from './shadow-step.ts';
-import type { TourTrace } from './tour-trace.ts';
+import type { TourContext } from './tour-context.ts';
 import { tourTraceTree } from './trace-step.ts';
-
-/** What each step of the tour works with. */
-export type TourContext = {
-  readonly mesh: MeshState;
-  readonly screen: Screen;
-  readonly trace: TourTrace;
-  readonly signal: AbortSignal;
-  /** Shows whether the audit records of a folder are those that were written. @returns whether they are */
-  readonly verifyAudit: (folder: string) => Promise<boolean>;
-};
 
 /** Shows one thing. Throws when it does not come out as it should. */
 type TourStep = { readonly title: string; readonly show: (context: TourContext) => Promise<void> };

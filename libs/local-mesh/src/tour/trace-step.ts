@@ -1,7 +1,7 @@
 import { SERVICES } from '../mesh-layout.ts';
 import { showTrace } from '../show-trace.ts';
 import { ORCHESTRATION_SPAN } from './orchestration-step.ts';
-import type { TourContext } from './tour.ts';
+import type { TourContext } from './tour-context.ts';
 
 /** A graph that finds passages and answers from them passes through every service and every sidecar. */
 const PROCESSES = SERVICES.flatMap((name) => [name, `${name}-sidecar`]);

@@ -3,20 +3,12 @@ import { RpcError } from '@gatehouse/service-kit';
 import { status } from '@grpc/grpc-js';
 import type { CallAction, RetryPlan } from '../graph/plan.ts';
 import type { Json } from '../graph/types.ts';
+import type { Attempt } from './attempt.ts';
 import { embed, retrieve } from './embed.ts';
 import type { Execution } from './execution.ts';
 import { generate } from './generate.ts';
 import type { CallBounds } from './model-calls.ts';
 import type { Scope } from './scope.ts';
-
-/** One try of a node that calls a model. */
-export interface Attempt {
-  readonly execution: Execution;
-  readonly run: CallBounds;
-  readonly model: string;
-  /** Tells a piece of text of this try. */
-  readonly tellDelta: (text: string) => Promise<void>;
-}
 
 /** Counts the tries of a node over its retries and its fallback. */
 export interface Tries {

@@ -1,7 +1,7 @@
 import { Encoding, Truncation } from '@gatehouse/contracts/embeddings';
 import type { EmbedAction, RetrieveAction } from '../graph/plan.ts';
 import type { Json } from '../graph/types.ts';
-import type { Attempt } from './attempts.ts';
+import type { Attempt } from './attempt.ts';
 import { answerBroken, limitReached, valueUnfit } from './failures.ts';
 import { type Scope, textOf, textsOf, valueOf } from './scope.ts';
 

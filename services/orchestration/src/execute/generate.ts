@@ -3,7 +3,7 @@ import { RpcError } from '@gatehouse/service-kit';
 import { status } from '@grpc/grpc-js';
 import type { GenerateAction } from '../graph/plan.ts';
 import type { Json } from '../graph/types.ts';
-import type { Attempt } from './attempts.ts';
+import type { Attempt } from './attempt.ts';
 import { answerBroken, limitReached } from './failures.ts';
 import { type Scope, textOf } from './scope.ts';
 
