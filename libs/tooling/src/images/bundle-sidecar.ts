@@ -23,16 +23,7 @@ export async function bundleSidecar(root: string, out: string): Promise<void> {
     platform: 'node',
   });
   try {
-    const { output } = await bundle.write({
-      dir: app,
-      format: 'esm',
-      chunkFileNames: 'chunks/[name]-[hash].js',
-      minify: true,
-      charset: 'ascii',
-    });
-    for (const file of output) {
-      if (file.type === 'chunk') await writeFile(join(app, file.fileName), asciiOnly(file.code));
-    }
+    await bundle.write({ dir: app, format: 'esm', chunkFileNames: 'chunks/[name]-[hash].js', minify: true });
   } finally {
     await bundle.close();
   }
@@ -45,15 +36,4 @@ export async function bundleSidecar(root: string, out: string): Promise<void> {
   await writeFile(join(app, 'package.json'), JSON.stringify({ type: 'module' }));
   await copyFile(join(root, 'sidecar/Dockerfile'), join(out, 'Dockerfile'));
   await copyFile(join(root, 'LICENSE'), join(app, 'LICENSE'));
-}
-
-/**
- * Node keeps a source in memory, at two bytes a character once a single one is not Latin-1. The bundler escapes them in code;
- * what is left stands in comments, which name authors.
- */
-function asciiOnly(code: string): string {
-  return code.replace(
-    /[^\0-\x7f]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
 }
