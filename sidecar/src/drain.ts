@@ -8,6 +8,9 @@ export type DrainParts = {
   readonly egress: Side | null;
 };
 
+/** How long after a pod has begun to end its drain begins at most: hooks of all containers run at once. */
+const BEGIN_MS_MAX = 1000;
+
 type Listeners = { readonly inbound: InboundListener | null; readonly egress: InboundListener | null };
 
 /** How a sidecar stops taking calls: inbound first, because what came in may still need egress. */
@@ -16,6 +19,7 @@ export class Drain {
   #listeners: Listeners = { inbound: null, egress: null };
   #inbound: Promise<void> | null = null;
   #inboundEnded = false;
+  readonly #ended = Promise.withResolvers<void>();
 
   constructor(parts: DrainParts) {
     this.#parts = parts;
@@ -29,6 +33,12 @@ export class Drain {
   /** No call from the network is in progress, and none will be. */
   get inboundEnded(): boolean {
     return this.#inboundEnded;
+  }
+
+  /** Waits for that, and no longer than a drain that begins about now can take. */
+  async untilInboundEnded(): Promise<void> {
+    const { drainNoticeMs, drainMsMax } = this.#parts.limits;
+    await Promise.race([this.#ended.promise, delay(BEGIN_MS_MAX + drainNoticeMs + drainMsMax)]);
   }
 
   /** What takes new connections, once it does. */
@@ -64,6 +74,7 @@ export class Drain {
       inbound.connections.cut();
     }
     this.#inboundEnded = true;
+    this.#ended.resolve();
   }
 }
 

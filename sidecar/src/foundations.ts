@@ -91,7 +91,7 @@ export async function layFoundations(
     }),
     spans: await createSpanRecorder({
       serviceName: `${config.name}-sidecar`,
-      otlpEndpoint: config.telemetry.otlpEndpoint,
+      ...config.telemetry,
       onExportFailure: (error) => logger.warn({ error: error.message }, 'spans could not be exported'),
     }),
     upstreams,

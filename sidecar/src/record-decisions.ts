@@ -49,7 +49,7 @@ export async function recordDecisions(of: {
   const key = config.signingKeyFile === undefined ? null : await loadKey(config.signingKeyFile);
   const events = await createLogRecorder({
     serviceName: `${name}-sidecar`,
-    otlpEndpoint: config.otlpEndpoint,
+    ...config,
     onExportFailure: (error) => logger.warn({ error: error.message }, 'audit records could not be exported'),
   });
   const opened = await openAudit({

@@ -57,6 +57,7 @@ export async function startSidecar(config: SidecarConfig, clock: Clock, logger: 
       return [...reasons, contractNotReady(contract())].filter((reason) => reason !== '');
     },
     drained: () => drain.inboundEnded,
+    untilDrained: () => drain.untilInboundEnded(),
     notes: () => [
       ...(inbound?.audit?.notes() ?? []),
       ...quotaNotes(base),

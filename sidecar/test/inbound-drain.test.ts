@@ -41,11 +41,13 @@ test('an inbound drain that is asked for ends calls as SIGTERM does, and leaves 
 
   // The call in progress goes on, and whoever waits is told when it has ended.
   const waited = drain(admin, true);
+  const hook = probe('/drained?wait');
   stream.send({ text: 'two' });
   stream.end();
   const ended = await stream.ended;
   expect([ended.code, ended.answers.length]).toEqual([status.OK, 2]);
   expect(await waited).toEqual({ ended: true });
+  expect(await hook).toBe(200);
   expect([await probe('/drained'), await probe('/livez')]).toEqual([200, 200]);
   expect(await drain(admin, true)).toEqual({ ended: true });
 });
@@ -60,6 +62,16 @@ test('what is left after the drain’s time is cut, and the drain has ended', as
     expect((await stream.ended).code).toBe(status.UNAVAILABLE);
   } finally {
     shortAdmin.close();
+    await short.stop();
+  }
+});
+
+test('a hook that waits for a drain that does not come is answered within the drain’s time', async () => {
+  const short = await startTestMesh({ limits: { drainMsMax: 100 } });
+  try {
+    const waited = await fetch(`http://${short.inbound.telemetryAddress}/drained?wait`);
+    expect([waited.status, await waited.text()]).toEqual([503, 'not drained\n']);
+  } finally {
     await short.stop();
   }
 });

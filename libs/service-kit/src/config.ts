@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import { formatProblem, readDocument } from '@gatehouse/documents';
+import { checkOtlp, otlpKeys } from '@gatehouse/telemetry/otlp-config';
 import { z } from 'zod';
 import { StartFailure } from './start-failure.ts';
 
@@ -24,13 +25,14 @@ export const commonConfig = z.strictObject({
   drainMsMax: z.int().min(0).max(600_000).default(10_000),
   telemetry: z
     .strictObject({
-      /** An OTLP gRPC receiver, such as http://127.0.0.1:4317. Absent: spans are not exported. */
-      otlpEndpoint: z.url({ protocol: /^https?$/ }).optional(),
+      /** Takes spans. */
+      ...otlpKeys,
       /** Where Prometheus reads `/metrics`: a Unix socket, or host:port. Absent: metrics are not kept. */
       metricsListen: metricsAddress.optional(),
       /** The part of traces begun here that is recorded; a caller's own choice wins. 0 to 1. */
       sampleRatio: z.number().min(0).max(1).default(1),
     })
+    .superRefine(checkOtlp)
     .default({ sampleRatio: 1 }),
   log: z
     .strictObject({ level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal']).default('info') })

@@ -74,6 +74,8 @@ export const METRICS = {
   genAiTimeToFirstToken: 'gen_ai.server.time_to_first_token',
   genAiTimePerOutputToken: 'gen_ai.server.time_per_output_token',
   genAiRequestDuration: 'gen_ai.server.request.duration',
+  modelQueueDepth: 'gatehouse.model.queue.depth',
+  modelCallsRunning: 'gatehouse.model.calls.running',
 } as const;
 
 /** Labels of the gRPC metrics (gRFC A66). */

@@ -1,4 +1,5 @@
 import { type ServiceParts, type StartDeps, StartFailure } from '@gatehouse/service-kit/main';
+import { observeQueues } from '@gatehouse/telemetry';
 import type { EmbeddingsConfig, ModelConfig } from './config.ts';
 import { type Compute, ModelUnloadable, startCompute } from './engine/compute.ts';
 import { Embedder } from './engine/embedder.ts';
@@ -31,6 +32,7 @@ export async function start(config: EmbeddingsConfig, { log }: StartDeps): Promi
       if (error !== undefined) throw error;
     });
   }
+  observeQueues(config.name, () => [...embedders].map(([model, { load }]) => ({ model, ...load })));
   return { services: [embeddingsService(embedders)], close };
 }
 

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { InferenceServiceService } from '@gatehouse/contracts/inference';
 import type { ServiceParts, StartDeps } from '@gatehouse/service-kit/main';
+import { observeQueues } from '@gatehouse/telemetry';
 import type { InferenceConfig, ModelConfig } from './config.ts';
 import type { Engine } from './engine/engine.ts';
 import { LlamaEngine } from './engine/llama/llama-engine.ts';
@@ -24,6 +25,7 @@ export async function start(config: InferenceConfig, deps: StartDeps): Promise<S
     await close();
     throw error;
   }
+  observeQueues(config.name, () => engines.map(({ info, load }) => ({ model: info.name, ...load })));
   return {
     services: inferenceServices({ engines, now: deps.now, randomSeed: () => randomInt(2 ** 32) }),
     reportHealth: (setServing) => {

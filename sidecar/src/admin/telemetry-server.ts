@@ -11,6 +11,8 @@ export type TelemetryParts = {
   readonly notes: () => readonly string[];
   /** No call from the network is in progress any more, and none will be. */
   readonly drained: () => boolean;
+  /** Waits for that, within a bound. */
+  readonly untilDrained: () => Promise<void>;
   /** The metrics in Prometheus' text format, or in OpenMetrics, which has exemplars. */
   readonly metrics: (
     asOpenMetrics: boolean,
@@ -22,11 +24,22 @@ export type TelemetryServer = { readonly address: string; close(): void };
 /** Header and idle time-outs of the port, which may face the pod network. */
 const REQUEST_MS_MAX = 5000;
 const CONNECTIONS_MAX = 64;
+/** Of these, how many may wait for the drain. */
+const WAITING_MAX = 32;
 
-/** Probes and metrics, nothing else: `/livez`, `/readyz`, `/drained` and `/metrics`. */
+/**
+ * Probes and metrics, nothing else: `/livez`, `/readyz`, `/drained` and `/metrics`. `/drained?wait` answers once it is so, or can't be any
+ * more: a preStop hook of an app, which then ends without a call in flight from the network.
+ */
 export async function serveTelemetry(address: string, parts: TelemetryParts): Promise<TelemetryServer> {
+  let waiting = 0;
+  const untilDrained = async (): Promise<void> => {
+    if (waiting >= WAITING_MAX) return;
+    waiting++;
+    await parts.untilDrained().finally(() => waiting--);
+  };
   const server: Server = createServer((request, response) => {
-    answer(request, response, parts).catch(() => end(response, 500, 'internal error\n'));
+    answer(request, response, { ...parts, untilDrained }).catch(() => end(response, 500, 'internal error\n'));
   });
   server.requestTimeout = REQUEST_MS_MAX;
   server.headersTimeout = REQUEST_MS_MAX;
@@ -50,7 +63,8 @@ async function answer(
     response.setHeader('allow', 'GET, HEAD');
     return end(response, 405, 'expected GET\n');
   }
-  switch (url.split('?', 1)[0]) {
+  const [path, query] = url.split('?', 2);
+  switch (path) {
     case '/livez':
       return end(response, 200, 'alive\n');
     case '/readyz': {
@@ -60,6 +74,7 @@ async function answer(
         : end(response, 503, `${reasons.join('\n')}\n`);
     }
     case '/drained':
+      if (query === 'wait') await parts.untilDrained();
       return parts.drained() ? end(response, 200, 'drained\n') : end(response, 503, 'not drained\n');
     case '/metrics': {
       // Prometheus asks for OpenMetrics first; whoever names it can read it.

@@ -143,6 +143,28 @@ test('a sidecar with neither direction is refused', () => {
   expect(problemsOf(neither)).toEqual(['sidecar.yaml:1:1: got nothing, expected inbound, egress or both']);
 });
 
+test.each(['telemetry', 'audit'])(
+  'secrets towards the collector of %s need TLS, and a certificate its key',
+  (part) => {
+    const of = (keys: object) => {
+      const given = { ...GOOD.telemetry, folder: '/var/audit', ...keys };
+      const { listen, folder, ...rest } = given;
+      return problemsOf({ ...GOOD, [part]: part === 'audit' ? { folder, ...rest } : { listen, ...rest } });
+    };
+    const tls = { caFile: '/run/ca.pem', certificateFile: '/run/tls.crt', keyFile: '/run/tls.key' };
+    const secure = { otlpEndpoint: 'https://collector:4317', otlpTls: tls, otlpHeadersFile: '/run/headers' };
+    expect(of(secure)).toEqual([]);
+    for (const endpoint of [undefined, 4317, 'http://collector:4317']) {
+      const problems = of({ ...secure, otlpEndpoint: endpoint });
+      expect(problems.at(-1)).toContain(`${part}.otlpEndpoint: got`);
+      expect(problems.at(-1)).toContain('expected an https URL: certificates and headers need TLS');
+    }
+    const [half] = of({ ...secure, otlpTls: { ...tls, keyFile: undefined } });
+    expect(half).toContain(`${part}.otlpTls: got`);
+    expect(half).toContain('expected certificateFile and keyFile together');
+  },
+);
+
 test('a document that is no mapping, or empty, or no YAML is refused with what is wrong', () => {
   expect(problemsOf('text')[0]).toContain('expected a mapping');
   expect(problemsOf(null).length).toBeGreaterThan(3);

@@ -1,3 +1,4 @@
+import { checkOtlp, otlpKeys } from '@gatehouse/telemetry/otlp-config';
 import { z } from 'zod';
 
 const KIB = 1024;
@@ -122,16 +123,16 @@ const kubernetes = z.strictObject({
   tokenFile: file.default(`${SERVICE_ACCOUNT}/token`),
 });
 
-const telemetry = z.strictObject({
-  /** Probes and Prometheus metrics; nothing else. */
-  listen: address,
-  /** OTLP over gRPC, as `http://host:4317`. Without it no span leaves. */
-  otlpEndpoint: z
-    .url({ protocol: /^https?$/, error: 'expected a URL like http://127.0.0.1:4317' })
-    .optional(),
-  /** The share of traces begun here that are sampled. */
-  sampleRatio: z.number().min(0, 'expected 0 to 1').max(1, 'expected 0 to 1').default(0.01),
-});
+const telemetry = z
+  .strictObject({
+    /** Probes and Prometheus metrics; nothing else. */
+    listen: address,
+    /** Takes spans. Without it none leaves. */
+    ...otlpKeys,
+    /** The share of traces begun here that are sampled. */
+    sampleRatio: z.number().min(0, 'expected 0 to 1').max(1, 'expected 0 to 1').default(0.01),
+  })
+  .superRefine(checkOtlp, ALWAYS);
 
 const adaptive = z
   .strictObject({
@@ -174,34 +175,34 @@ const protection = z.strictObject({
 });
 
 /** Where decisions are recorded; what is recorded, and what happens when that fails, policy says. */
-const audit = z.strictObject({
-  /** Holds the segments; of this sidecar alone. It is made where it is missing. */
-  folder: file,
-  /** A segment is closed before it grows larger. */
-  segmentBytesMax: bounded(64 * KIB, 1024 * MIB, 64 * MIB),
-  /** Segments that are kept; older ones are removed, which the chain says. Default: all. */
-  segmentsKeptMax: z
-    .int('expected a whole number from 2 up')
-    .min(2, 'expected a whole number from 2 up')
-    .optional(),
-  /** Records that may wait for the disk; calls beyond are refused, or go on unrecorded, as policy says. */
-  recordsWaitingMax: bounded(1, 1_000_000, 20_000),
-  /** How long records may wait for others, so that one write takes them all. No answer waits for it. */
-  groupMsMax: bounded(0, 1000, 20),
-  /** A write that takes longer counts as one that fails. */
-  writeMsMax: bounded(10, 600_000, 5000),
-  /** Between two tries while writing fails. */
-  retryMs: bounded(10, 60_000, 1000),
-  /** An Ed25519 private key in PEM that signs checkpoints (`gatehouse audit keygen`). Default: nothing is signed. */
-  signingKeyFile: file.optional(),
-  /** A checkpoint is signed after so many entries, or so long after the last, and at the end. */
-  checkpointEveryEntries: bounded(1, 10_000_000, 10_000),
-  checkpointEveryMs: bounded(100, 86_400_000, 60_000),
-  /** Entries and checkpoints leave for this collector as OTLP logs over gRPC, once they are on disk. */
-  otlpEndpoint: z
-    .url({ protocol: /^https?$/, error: 'expected a URL like http://127.0.0.1:4317' })
-    .optional(),
-});
+const audit = z
+  .strictObject({
+    /** Holds the segments; of this sidecar alone. It is made where it is missing. */
+    folder: file,
+    /** A segment is closed before it grows larger. */
+    segmentBytesMax: bounded(64 * KIB, 1024 * MIB, 64 * MIB),
+    /** Segments that are kept; older ones are removed, which the chain says. Default: all. */
+    segmentsKeptMax: z
+      .int('expected a whole number from 2 up')
+      .min(2, 'expected a whole number from 2 up')
+      .optional(),
+    /** Records that may wait for the disk; calls beyond are refused, or go on unrecorded, as policy says. */
+    recordsWaitingMax: bounded(1, 1_000_000, 20_000),
+    /** How long records may wait for others, so that one write takes them all. No answer waits for it. */
+    groupMsMax: bounded(0, 1000, 20),
+    /** A write that takes longer counts as one that fails. */
+    writeMsMax: bounded(10, 600_000, 5000),
+    /** Between two tries while writing fails. */
+    retryMs: bounded(10, 60_000, 1000),
+    /** An Ed25519 private key in PEM that signs checkpoints (`gatehouse audit keygen`). Default: nothing is signed. */
+    signingKeyFile: file.optional(),
+    /** A checkpoint is signed after so many entries, or so long after the last, and at the end. */
+    checkpointEveryEntries: bounded(1, 10_000_000, 10_000),
+    checkpointEveryMs: bounded(100, 86_400_000, 60_000),
+    /** Takes entries and checkpoints, as logs, once they are on disk. */
+    ...otlpKeys,
+  })
+  .superRefine(checkOtlp, ALWAYS);
 
 /** The store of limits that replicas share. */
 const sharedLimits = z.strictObject({

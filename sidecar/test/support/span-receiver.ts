@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { Server, ServerCredentials, type ServiceDefinition } from '@grpc/grpc-js';
+import { type Metadata, Server, ServerCredentials, type ServiceDefinition, status } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 
 const PROTO = fileURLToPath(new URL('../../../libs/local-mesh/proto/otlp-trace.proto', import.meta.url));
-const RECEIVE_MS_MAX = 15_000;
+const RECEIVE_MS_MAX = 30_000;
 
 type Attributes = Readonly<Record<string, string | number>>;
 
@@ -54,14 +54,31 @@ type ExportRequest = {
   }[];
 };
 
+export type SpanReceiverOptions = {
+  /** Default: any free one. */
+  readonly port?: number;
+  /** Takes spans over TLS alone, from clients with a certificate of this CA. */
+  readonly tls?: { readonly ca: string; readonly certificate: string; readonly key: string };
+  /** A header that every export must have. */
+  readonly header?: readonly [name: string, value: string];
+};
+
 /** An OTLP collector that keeps every span it is sent. */
-export async function startSpanReceiver(): Promise<SpanReceiver> {
+export async function startSpanReceiver(options: SpanReceiverOptions = {}): Promise<SpanReceiver> {
+  const { port: wanted = 0, tls, header } = options;
   const spans: ReceivedSpan[] = [];
   const arrivals = new EventTarget();
   const definition = loadSync(PROTO, { longs: String, defaults: true, oneofs: true });
   const server = new Server();
   server.addService(definition['opentelemetry.proto.collector.trace.v1.TraceService'] as ServiceDefinition, {
-    Export: (call: { request: ExportRequest }, reply: (error: null, response: object) => void) => {
+    Export: (
+      call: { request: ExportRequest; metadata: Metadata },
+      reply: (error: object | null, response?: object) => void,
+    ) => {
+      if (header && call.metadata.get(header[0])[0] !== header[1]) {
+        reply({ code: status.UNAUTHENTICATED, details: 'no such tenant' });
+        return;
+      }
       for (const { resource, scopeSpans } of call.request.resourceSpans) {
         const service = String(readAttributes(resource.attributes)['service.name']);
         spans.push(...scopeSpans.flatMap((scope) => scope.spans.map((span) => readSpan(span, service))));
@@ -70,14 +87,21 @@ export async function startSpanReceiver(): Promise<SpanReceiver> {
       arrivals.dispatchEvent(new Event('export'));
     },
   });
+  const credentials = tls
+    ? ServerCredentials.createSsl(
+        Buffer.from(tls.ca),
+        [{ cert_chain: Buffer.from(tls.certificate), private_key: Buffer.from(tls.key) }],
+        true,
+      )
+    : ServerCredentials.createInsecure();
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
+    server.bindAsync(`127.0.0.1:${wanted}`, credentials, (error, bound) =>
       error ? reject(error) : resolve(bound),
     );
   });
   const of = (traceId: string) => spans.filter((span) => span.traceId === traceId);
   return {
-    endpoint: `http://127.0.0.1:${port}`,
+    endpoint: `${tls ? 'https' : 'http'}://127.0.0.1:${port}`,
     spans,
     received: async (traceId, count) => {
       const signal = AbortSignal.timeout(RECEIVE_MS_MAX);

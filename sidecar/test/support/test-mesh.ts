@@ -77,6 +77,8 @@ export type MeshOptions = {
   /** Where the sidecars' logs go, at `debug`. Default: warnings to standard output. */
   readonly logs?: { write(line: string): void };
   readonly otlpEndpoint?: string;
+  /** More of the sidecars' `telemetry` section. */
+  readonly telemetry?: object;
   /** Of traces that begin at a sidecar. Default 1. */
   readonly sampleRatio?: number;
 };
@@ -146,6 +148,7 @@ export async function startTestMesh(options: MeshOptions = {}): Promise<TestMesh
       listen: '127.0.0.1:0',
       sampleRatio: options.sampleRatio ?? 1,
       ...(options.otlpEndpoint === undefined ? {} : { otlpEndpoint: options.otlpEndpoint }),
+      ...options.telemetry,
     },
     admin: { listen: `unix:${file(`${process}-admin.sock`)}` },
     limits: options.limits ?? {},

@@ -62,7 +62,9 @@ export type Manifest = {
   };
 };
 
-export type Tools = { readonly helm: string; readonly schemas: string } | { readonly missing: string };
+export type Tools =
+  | { readonly helm: string; readonly kubectl: string; readonly schemas: string }
+  | { readonly missing: string };
 
 /**
  * Helm and the schemas of Kubernetes, downloaded the first time. Where they can't be had tests are skipped with the reason; on
@@ -71,7 +73,8 @@ export type Tools = { readonly helm: string; readonly schemas: string } | { read
 export async function chartTools(): Promise<Tools> {
   const options = { env: process.env, onProgress: (line: string) => process.stderr.write(`  ${line}\n`) };
   try {
-    return { helm: await ensureHelm(options), schemas: await ensureKubernetesSchemas(options) };
+    const { helm, kubectl } = await ensureHelm(options);
+    return { helm, kubectl, schemas: await ensureKubernetesSchemas(options) };
   } catch (error) {
     if (!(error instanceof ToolUnavailable) || process.env['CI']) throw error;
     process.stderr.write(`not run: ${error.message}\n`);
@@ -81,7 +84,7 @@ export async function chartTools(): Promise<Tools> {
 
 export type HelmRun = { readonly code: number; readonly out: string; readonly err: string };
 
-/** Runs Helm, without the settings of whoever runs the tests. @param input for `--values -` */
+/** Runs Helm, or kubectl, without the settings of whoever runs the tests. @param input for `--values -` */
 export function runHelm(helm: string, args: readonly string[], input = ''): Promise<HelmRun> {
   return new Promise((resolve) => {
     const env = { PATH: process.env['PATH'], HOME: '/nonexistent' };

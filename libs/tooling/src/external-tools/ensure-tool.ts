@@ -96,6 +96,7 @@ async function buildGo(tool: GoTool, folder: string, { env, onProgress }: Ensure
       '-mod=readonly',
       '-buildvcs=false',
       '-trimpath',
+      '-ldflags=-s -w',
       '-o',
       join(folder, file),
       command,

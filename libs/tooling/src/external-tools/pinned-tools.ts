@@ -93,5 +93,16 @@ export const PINNED_TOOLS: readonly PinnedTool[] = [
     commands: { './cmd/all-in-one': 'all-in-one' },
     buildTakes: 'about ten minutes of two processors, and 2 GB',
   },
+  {
+    kind: 'go',
+    // Both of one module, whose versions go together.
+    name: 'kubernetes',
+    module: module('kubernetes'),
+    commands: {
+      'k8s.io/kubernetes/cmd/kube-apiserver': 'kube-apiserver',
+      'go.etcd.io/etcd/server/v3': 'etcd',
+    },
+    buildTakes: 'about seven minutes of two processors, and 2 GB',
+  },
   { kind: 'python', name: 'python-hpack', requirement: 'hpack==4.2.0' },
 ];

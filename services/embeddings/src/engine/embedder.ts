@@ -38,9 +38,10 @@ export class Embedder {
     this.#scheduler = new Scheduler(compute, limits, now);
   }
 
-  /** Texts that wait or are being computed. */
-  get queueDepth(): number {
-    return this.#depth;
+  /** Texts that wait, and texts that are being tokenised or computed. */
+  get load(): { waiting: number; running: number } {
+    const { waiting } = this.#scheduler;
+    return { waiting, running: Math.max(0, this.#depth - waiting) };
   }
 
   /** Embeds one call's texts. Rejects with the signal's reason when it aborts. */

@@ -51,6 +51,11 @@ export class Scheduler {
     this.#now = now;
   }
 
+  /** Texts that wait to be tokenised or for a batch. */
+  get waiting(): number {
+    return this.#texts.length + this.#tokens.length;
+  }
+
   /** Token ids of each text. Rejects with the signal's reason when it aborts. */
   tokenize(texts: readonly string[], signal: AbortSignal): Promise<Int32Array[]> {
     return this.#queue(this.#texts, texts, signal);

@@ -1,6 +1,8 @@
 /** What the service asks of whatever computes. Two engines implement it: llama/ and openai/. */
 export interface Engine {
   readonly info: ModelInfo;
+  /** Calls that wait for a place, and calls that have one. */
+  readonly load: { readonly waiting: number; readonly running: number };
   /**
    * Yields `started`, then `delta`s, then `completed`. Aborting the signal, or leaving the iteration, stops the engine
    * within one token and frees what the call held.

@@ -76,6 +76,10 @@ export class LlamaEngine implements Engine {
     return answer.stats;
   }
 
+  get load(): { waiting: number; running: number } {
+    return { waiting: this.#queue.waiting, running: this.#queue.running };
+  }
+
   onReadiness(listener: (ready: boolean) => void): void {
     this.#listeners.add(listener);
   }

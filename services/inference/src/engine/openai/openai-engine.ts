@@ -81,6 +81,10 @@ export class OpenAiEngine implements Engine {
     );
   }
 
+  get load(): { waiting: number; running: number } {
+    return { waiting: this.#queue.waiting, running: this.#queue.running };
+  }
+
   /** An upstream's state is only known by calling it. */
   onReadiness(): void {}
 
