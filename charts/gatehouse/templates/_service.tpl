@@ -127,8 +127,6 @@ containers:
       periodSeconds: 2
       timeoutSeconds: 2
       failureThreshold: {{ div (add $values.startSecondsMax 1) 2 }}
-    lifecycle:
-      preStop: {{- include "gatehouse.sidecar.waitForDrain" (dict "values" .context.Values) | nindent 8 }}
     resources: {{- toYaml $values.resources | nindent 6 }}
     securityContext:
       {{- include "gatehouse.containerSecurity" . | nindent 6 }}
