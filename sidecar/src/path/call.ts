@@ -115,4 +115,17 @@ export type CallTrace = TraceParent & {
     readonly timeMs: number;
     readonly attributes: Record<string, string | number>;
   }[];
+  /** Of a sampled call, the tries that were begun after the first. */
+  readonly furtherTries: FurtherTry[];
+};
+
+/** A try of a sampled call that failed elsewhere before. */
+export type FurtherTry = {
+  readonly spanId: string;
+  readonly startedAtMs: number;
+  readonly endpoint: string;
+  readonly breakerState: string;
+  /** Null until another try follows. */
+  endedAtMs: number | null;
+  failedBecause: string | null;
 };
