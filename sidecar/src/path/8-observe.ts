@@ -9,7 +9,7 @@ import {
 } from '@gatehouse/telemetry/trace-context';
 import type { Admitted } from './5-admit.ts';
 import { ByteBudget } from './byte-budget.ts';
-import type { Call, CallTrace, Clock } from './call.ts';
+import type { Call, CallTrace, Clock, Try } from './call.ts';
 import type { CallAudit } from './call-audit.ts';
 import type { CallMetrics } from './call-metrics.ts';
 import { spansOf } from './call-spans.ts';
@@ -44,7 +44,7 @@ export type Observers = {
 /** What all calls together hold of messages that are looked at for their tokens alone, and came apart. */
 const METERED_BYTES_MAX = 4 * 1024 * 1024;
 const NO_EVENTS: CallTrace['events'] = [];
-const NO_TRIES: CallTrace['furtherTries'] = [];
+const NO_TRIES: CallTrace['tries'] = [];
 
 /**
  * Watches a call: continues or begins its trace when it comes, and leaves span, metrics, log line and decision when it
@@ -76,23 +76,35 @@ export class Observer {
       parentSpanId: parent?.spanId ?? null,
       recorded: sampled,
       events: sampled ? [] : NO_EVENTS,
-      furtherTries: sampled ? [] : NO_TRIES,
+      tries: sampled ? [] : NO_TRIES,
     };
   }
 
   /** What the next hop gets as `traceparent`: that of the call, or of its last try where it has several. */
   traceparentFor({ trace }: Call): string | null {
     if (trace === null) return null;
-    const last = trace.furtherTries.at(-1);
+    const last = trace.tries.at(-1);
     return formatTraceparent(last === undefined ? trace : { ...trace, spanId: last.spanId });
   }
 
-  /** The call's last try has ended for this reason; there is another place for it. */
-  triedInVain(call: Call, reason: string): void {
-    const last = call.trace?.furtherTries.at(-1);
-    if (last !== undefined && last.endedAtMs === null) {
-      last.endedAtMs = this.#with.clock();
-      last.failedBecause = reason;
+  /**
+   * The call's last try has ended for this reason; there is another place for it. That there are several tries is known from
+   * now on, so the first gets its span here: what it called is below the call's own.
+   * @param at where it ended
+   */
+  triedInVain(
+    call: Call,
+    reason: string,
+    at: { readonly endpoint: string; readonly breakerState: string },
+  ): void {
+    if (call.trace?.recorded) {
+      const { tries } = call.trace;
+      if (tries.length === 0 && call.attempts > 0) tries.push(this.#newTry(call.startedAtMs, at));
+      const last = tries.at(-1);
+      if (last !== undefined && last.endedAtMs === null) {
+        last.endedAtMs = this.#with.clock();
+        last.failedBecause = reason;
+      }
     }
     const { attempts, endpoint } = call;
     this.event(call, 'retry', { attempt: attempts + 1, reason, endpoint });
@@ -100,17 +112,20 @@ export class Observer {
 
   /** A try that is not the first has begun. @returns its `traceparent` */
   triedAgain(call: Call): string | null {
-    if (call.trace?.recorded) {
-      call.trace.furtherTries.push({
-        spanId: this.#with.ids.spanId(),
-        startedAtMs: this.#with.clock(),
-        endpoint: call.endpoint,
-        breakerState: call.breakerState,
-        endedAtMs: null,
-        failedBecause: null,
-      });
-    }
+    if (call.trace?.recorded) call.trace.tries.push(this.#newTry(this.#with.clock(), call));
     return this.traceparentFor(call);
+  }
+
+  #newTry(startedAtMs: number, at: { readonly endpoint: string; readonly breakerState: string }): Try {
+    const { endpoint, breakerState } = at;
+    return {
+      spanId: this.#with.ids.spanId(),
+      startedAtMs,
+      endpoint,
+      breakerState,
+      endedAtMs: null,
+      failedBecause: null,
+    };
   }
 
   /** Notes something on a sampled call's span. */

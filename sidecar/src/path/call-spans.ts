@@ -1,14 +1,14 @@
 import { ATTRIBUTES, METHOD_OTHER, SERVER_ERROR_STATUSES } from '@gatehouse/telemetry/names';
 import type { FinishedSpan } from '@gatehouse/telemetry/span-recorder';
 import type { Outcome } from './8-observe.ts';
-import type { Call, CallTrace, FurtherTry } from './call.ts';
+import type { Call, CallTrace, Try } from './call.ts';
 import { GrpcStatus, statusName } from './grpc-status.ts';
 
 type Attributes = Record<string, string | number>;
 
 /**
- * The spans of a sampled call that has ended: one, and for each try after the first one more below it, whose link leads to
- * the try before. The first try is the call's own span: nearly every call has no other.
+ * The spans of a sampled call that has ended: one, and where it was tried again one more below it for each try, whose link
+ * leads to the try before.
  */
 export function spansOf(call: Call, trace: CallTrace, outcome: Outcome, endedAtMs: number): FinishedSpan[] {
   const status = statusName(outcome.status);
@@ -36,7 +36,8 @@ export function spansOf(call: Call, trace: CallTrace, outcome: Outcome, endedAtM
     events: trace.events,
     status: isError ? 'error' : 'unset',
   };
-  const further = trace.furtherTries.map((each, index): FinishedSpan => {
+  const tries = trace.tries.map((each, index): FinishedSpan => {
+    const before = trace.tries[index - 1];
     const failed = each.failedBecause !== null || isError;
     return {
       ...own,
@@ -45,18 +46,18 @@ export function spansOf(call: Call, trace: CallTrace, outcome: Outcome, endedAtM
       parentIsRemote: false,
       startTimeMs: each.startedAtMs,
       endTimeMs: each.endedAtMs ?? endedAtMs,
-      attributes: { ...rpc, ...tryAttributes(call, each, index + 1) },
+      attributes: { ...rpc, ...tryAttributes(call, each, index) },
       events: [],
-      links: [{ traceId: trace.traceId, spanId: trace.furtherTries[index - 1]?.spanId ?? trace.spanId }],
+      links: before === undefined ? [] : [{ traceId: trace.traceId, spanId: before.spanId }],
       status: failed ? 'error' : 'unset',
     };
   });
-  return [own, ...further];
+  return [own, ...tries];
 }
 
 function tryAttributes(
   call: Call,
-  { endpoint, breakerState, failedBecause }: FurtherTry,
+  { endpoint, breakerState, failedBecause }: Try,
   number: number,
 ): Attributes {
   const unavailable = statusName(GrpcStatus.UNAVAILABLE);

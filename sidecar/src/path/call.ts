@@ -115,12 +115,12 @@ export type CallTrace = TraceParent & {
     readonly timeMs: number;
     readonly attributes: Record<string, string | number>;
   }[];
-  /** Of a sampled call, the tries that were begun after the first. */
-  readonly furtherTries: FurtherTry[];
+  /** Of a sampled call that is tried again, the tries. */
+  readonly tries: Try[];
 };
 
-/** A try of a sampled call that failed elsewhere before. */
-export type FurtherTry = {
+/** One of several tries of a sampled call. */
+export type Try = {
   readonly spanId: string;
   readonly startedAtMs: number;
   readonly endpoint: string;

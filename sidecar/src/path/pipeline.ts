@@ -280,9 +280,10 @@ export class Pipeline implements PassageOwner {
 
   /** Another try is wanted. */
   reroute(passage: Passage, reason: string): Target | Refusal {
+    const { endpoint, breakerState } = passage.call;
     const routed = this.#route(passage.call as Admitted);
     if (isRefusal(routed)) return routed;
-    this.#parts.observer.triedInVain(passage.call, reason);
+    this.#parts.observer.triedInVain(passage.call, reason, { endpoint, breakerState });
     return routed.target;
   }
 
