@@ -103,7 +103,7 @@ export async function startSpanReceiver(options: SpanReceiverOptions = {}): Prom
   });
   const of = (traceId: string) => spans.filter((span) => span.traceId === traceId);
   return {
-    endpoint: `${tls ? 'https' : 'http'}://127.0.0.1:${port}`,
+    endpoint: tls ? `https://localhost:${port}` : `http://127.0.0.1:${port}`,
     spans,
     received: async (traceId, count) => {
       const signal = AbortSignal.timeout(RECEIVE_MS_MAX);
