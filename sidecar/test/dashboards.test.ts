@@ -1,17 +1,22 @@
 /** Every panel of the chart's dashboards, asked of a real Prometheus that scrapes a running mesh. */
-import { readdir, readFile } from 'node:fs/promises';
+import { generateKeyPairSync } from 'node:crypto';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
+import { type InferenceProcess, startInference } from '../../services/inference/test/inference-process.ts';
 import { run } from './support/calls.ts';
+import { generatorAs } from './support/generate-calls.ts';
 import { ensurePrometheus, type Prometheus, startPrometheus } from './support/prometheus.ts';
+import { type SpanReceiver, startSpanReceiver } from './support/span-receiver.ts';
 import { spiffe, startTestMesh, type TestMesh, TRUST_DOMAIN } from './support/test-mesh.ts';
+import { startTokenApp, type TokenApp } from './support/token-app.ts';
 
 type Dashboard = {
   readonly panels: readonly {
     readonly title: string;
-    readonly targets: readonly { readonly expr: string }[];
+    readonly targets: readonly { readonly expr: string; readonly exemplar?: boolean }[];
   }[];
   readonly templating: {
     readonly list: readonly { readonly name: string; readonly type: string; readonly query: unknown }[];
@@ -49,6 +54,27 @@ const POLICY = stringify({
   ],
   protections: [{ id: 'no-cards', detectors: ['CARD'], action: 'REDACT' }],
 });
+const TOKEN_POLICY = stringify({
+  version: 'dashboards-2',
+  trustDomains: [TRUST_DOMAIN],
+  rules: [
+    {
+      id: 'models',
+      effect: 'ALLOW',
+      identities: [spiffe('caller')],
+      permissions: ['inference.generate'],
+      models: ['*'],
+    },
+  ],
+});
+/** Of a service that only shows its queue. */
+const IDLE_MODEL = {
+  name: 'm',
+  engine: 'openai',
+  baseUrl: 'http://127.0.0.1:1/v1',
+  upstreamModel: 'm',
+  contextTokensMax: 64,
+};
 const CARD = 'card 4242 4242 4242 4242';
 /** Two scrapes within the window make a rate. Prometheus takes some seconds before it begins. */
 const SCRAPES_MIN = 3;
@@ -57,20 +83,46 @@ const program = await ensurePrometheus();
 const names = await readdir(FOLDER);
 
 describe.skipIf(program === null)('the dashboards', () => {
+  let receiver: SpanReceiver;
   let mesh: TestMesh;
+  let app: TokenApp;
+  let tokens: TestMesh;
+  let service: InferenceProcess;
   let prometheus: Prometheus;
 
   beforeAll(async () => {
-    mesh = await startTestMesh({ policy: POLICY, audit: {}, limits: { adaptive: { enabled: true } } });
+    receiver = await startSpanReceiver();
+    const otlpEndpoint = receiver.endpoint;
+    mesh = await startTestMesh({
+      policy: POLICY,
+      limits: { adaptive: { enabled: true } },
+      inboundConfig: async (file) => {
+        const { privateKey } = generateKeyPairSync('ed25519');
+        await writeFile(file('audit.key'), privateKey.export({ type: 'pkcs8', format: 'pem' }));
+        return {
+          audit: { folder: file('audit'), signingKeyFile: file('audit.key'), checkpointEveryMs: 2000 },
+        };
+      },
+      otlpEndpoint,
+    });
+    app = await startTokenApp();
+    tokens = await startTestMesh({ contract: {}, app: app.address, policy: TOKEN_POLICY, otlpEndpoint });
+    service = await startInference({
+      models: [IDLE_MODEL],
+      telemetry: { metricsListen: '127.0.0.1:0' },
+    });
     prometheus = await startPrometheus(program ?? '', {
       'gatehouse-echo': mesh.inbound.telemetryAddress,
       'gatehouse-caller': mesh.egress.telemetryAddress,
+      'gatehouse-tokens': tokens.inbound.telemetryAddress,
+      'gatehouse-inference': metricsAddressOf(service),
     });
     const [caller, picky, stranger] = [
       mesh.client(),
       await mesh.clientAs('picky'),
       await mesh.clientAs('stranger'),
     ];
+    const generator = await generatorAs(tokens, 'caller');
     const until = performance.now() + CALLS_MS_MAX;
     const scrapes = async (): Promise<number> => {
       const counts = await prometheus.query(
@@ -82,6 +134,7 @@ describe.skipIf(program === null)('the dashboards', () => {
       await run(caller, 'unary', [{ text: CARD }]);
       await run(picky, 'unary', [{ model: 'small-1' }]);
       await run(stranger, 'unary', [{}]);
+      await generator.run({ input: 3, deltas: 4 });
       await delay(50);
     }
   }, 60_000);
@@ -89,6 +142,10 @@ describe.skipIf(program === null)('the dashboards', () => {
   afterAll(async () => {
     await prometheus?.stop();
     await mesh?.stop();
+    await tokens?.stop();
+    app?.stop();
+    await service?.end('SIGKILL');
+    receiver?.close();
   });
 
   test.each(names)('%s: every panel has something to show', async (name) => {
@@ -113,4 +170,25 @@ describe.skipIf(program === null)('the dashboards', () => {
     expect(Number(refused[0]?.value[1])).toBeGreaterThan(0);
     expect(Number(failed[0]?.value[1])).toBe(0);
   });
+
+  test('panels of latencies lead to traces: Prometheus has exemplars for what they ask', async () => {
+    let leading = 0;
+    for (const name of names) {
+      const { panels } = JSON.parse(await readFile(join(FOLDER, name), 'utf8')) as Dashboard;
+      for (const { expr } of panels.flatMap(({ targets }) => targets.filter(({ exemplar }) => exemplar))) {
+        const found = await prometheus.exemplars(expr.replaceAll(/\$\w+/g, '.*'));
+        expect(found.map(({ labels }) => labels['trace_id'])).toContainEqual(
+          expect.stringMatching(/^[0-9a-f]{32}$/),
+        );
+        leading += 1;
+      }
+    }
+    expect(leading).toBeGreaterThan(3);
+  });
 });
+
+/** Where the service says that its own metrics are. */
+function metricsAddressOf({ lines }: InferenceProcess): string {
+  const line = lines.find((each) => each.includes('"serving"')) ?? '{}';
+  return (JSON.parse(line) as { metricsAddress?: string }).metricsAddress ?? '';
+}

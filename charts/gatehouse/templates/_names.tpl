@@ -29,6 +29,12 @@ app.kubernetes.io/managed-by: {{ .context.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .context.Chart.Name .context.Chart.Version | replace "+" "_" }}
 {{- end -}}
 
+{{/* (dict "context" $ "component" "inference") → labels of all pods with a sidecar, those of other charts as well. */}}
+{{- define "gatehouse.podLabels" -}}
+gatehouse.dev/release: {{ .context.Release.Name }}
+gatehouse.dev/workload: {{ .component }}
+{{- end -}}
+
 {{/* (dict "values" .Values "image" .Values.sidecar.image) → registry/repository:tag, or with the digest where there is one. */}}
 {{- define "gatehouse.image" -}}
 {{- $at := empty .image.digest | ternary (printf ":%s" .values.images.tag) (printf "@%s" .image.digest) -}}

@@ -12,6 +12,7 @@ sidecar.ports.telemetry is {{ .Values.sidecar.ports.telemetry }}, as sidecar.por
 {{- if has (int .Values.telemetry.servicePort) (list (int .Values.sidecar.ports.mtls) (int .Values.sidecar.ports.telemetry)) }}
 telemetry.servicePort is {{ .Values.telemetry.servicePort }}, as a port of the sidecar: give it a port of its own.
 {{- end }}
+{{- include "gatehouse.telemetryProblems" . -}}
 {{- include "gatehouse.policyProblems" . -}}
 {{- include "gatehouse.auditProblems" . -}}
 {{- include "gatehouse.storeProblems" . -}}
@@ -72,8 +73,8 @@ models.source is volume and models.volume is missing: set it to a volume source,
 {{- define "gatehouse.serviceProblems" -}}
 {{- $name := .component -}}
 {{- $values := index .context.Values $name -}}
-{{- $limits := .context.Values.sidecar.limits -}}
-{{- $needsMs := int64 (add $limits.drainNoticeMs $limits.drainMsMax 1000 $values.drainMsMax) -}}
+{{- $drainMs := include "gatehouse.sidecar.drainMs" (dict "values" .context.Values "sidecar" (dict "inbound" true)) -}}
+{{- $needsMs := int64 (add $drainMs $values.drainMsMax) -}}
 {{- if lt (int64 (mul $values.terminationGracePeriodSeconds 1000)) $needsMs }}
 {{ $name }}.terminationGracePeriodSeconds is {{ $values.terminationGracePeriodSeconds }}, too short for the drain: sidecar.limits.drainNoticeMs, sidecar.limits.drainMsMax, a second to notice and {{ $name }}.drainMsMax need {{ div (add $needsMs 999) 1000 }}.
 {{- end }}

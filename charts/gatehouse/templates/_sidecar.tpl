@@ -1,5 +1,6 @@
 {{/*
-The sidecar for any pod. All templates here take
+The sidecar for any pod. Charts that depend on this one use gatehouse.attach (_attach.tpl), which makes of one block of values what the templates
+here take:
   context   the chart's $
   values    this chart's values: .Values here, .Values.gatehouse in a chart that depends on it
   sidecar   a dict:
@@ -17,7 +18,10 @@ The sidecar for any pod. All templates here take
     contract        { configMap, descriptorSetFile, overlayFiles }, keys of a ConfigMap: the contract of an app that is not Gatehouse's
 */}}
 
-{{/* The pod's spec (as `pod`, a dict) with the sidecar in it: a native sidecar, its volumes, and the sockets in every container. */}}
+{{/*
+The pod's spec (as `pod`, a dict) with the sidecar in it: a native sidecar, its volumes, the sockets in every container, and where calls come in
+a preStop hook in those that have none.
+*/}}
 {{- define "gatehouse.sidecar" -}}
 {{- $pod := deepCopy .pod -}}
 {{- $container := include "gatehouse.sidecar.container" . | fromYaml -}}
@@ -26,7 +30,12 @@ The sidecar for any pod. All templates here take
 {{- $containers := list -}}
 {{- range $each := $pod.containers -}}
 {{- $mount := dict "name" "gatehouse-sockets" "mountPath" "/run/gatehouse" -}}
-{{- $containers = append $containers (set $each "volumeMounts" (append ($each.volumeMounts | default list) $mount)) -}}
+{{- $_ := set $each "volumeMounts" (append ($each.volumeMounts | default list) $mount) -}}
+{{- $lifecycle := $each.lifecycle | default dict -}}
+{{- if and $.sidecar.inbound (not $lifecycle.preStop) -}}
+{{- $_ := set $each "lifecycle" (set $lifecycle "preStop" (include "gatehouse.sidecar.waitForDrain" $ | fromYaml)) -}}
+{{- end -}}
+{{- $containers = append $containers $each -}}
 {{- end -}}
 {{- $_ := set $pod "containers" $containers -}}
 {{- $security := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") -}}
@@ -117,6 +126,9 @@ volumeMounts:
   - { name: {{ .sidecar.auditVolume | default "gatehouse-audit" }}, mountPath: /var/lib/gatehouse{{ if include "gatehouse.audit.isShared" . }}, subPathExpr: $(POD_NAME){{ end }} }
   {{- end }}
   {{- end }}
+  {{- with include "gatehouse.telemetryMount" . }}
+  {{- . | nindent 2 }}
+  {{- end }}
   {{- if .sidecar.contract }}
   - { name: gatehouse-contract, mountPath: /etc/gatehouse/contract, readOnly: true }
   {{- end }}
@@ -206,6 +218,10 @@ volumeMounts:
   {{- include "gatehouse.audit.volume" . | nindent 2 }}
 {{- end }}
 {{- end }}
+{{- with include "gatehouse.telemetryVolume" . }}
+# For the sidecar and, in pods of this chart, its app: both send spans.
+{{ . }}
+{{- end }}
 {{- with .sidecar.contract }}
 - name: gatehouse-contract
   configMap: { name: {{ .configMap }} }
@@ -217,7 +233,7 @@ volumeMounts:
 {{- if eq .values.identity.source "cert-manager" -}}
 {{- printf "%s-identity" (.sidecar.objectName | default .sidecar.name) -}}
 {{- else -}}
-{{- required "sidecar.secret is missing: with identity.source secret it names the Secret of the workload" .sidecar.secret -}}
+{{- .sidecar.secret | required (printf "workloads.%s.secret is missing: identity.source is secret, so set it to the Secret with its tls.crt, tls.key and ca.crt" .sidecar.name) -}}
 {{- end -}}
 {{- end -}}
 
@@ -292,17 +308,14 @@ const { connect } = require('node:net'); const session = require('node:http2').c
 {{- end -}}
 
 {{/*
-A preStop handler for an app whose image has node: waits until the sidecar has drained inbound, so that the app's SIGTERM finds no
-call in flight. Calls of its own go on until it has ended. An app without node can sleep for drainNoticeMs and finish its calls on SIGTERM.
+A preStop handler for an app: waits until the sidecar has drained inbound, so that the app's SIGTERM finds no call in flight from outside. Calls
+of its own go on until it has ended. The kubelet asks, so nothing has to be in the app's image.
 */}}
 {{- define "gatehouse.sidecar.waitForDrain" -}}
-{{- $limits := .values.sidecar.limits -}}
-{{- $script := "const ends = performance.now() + %d; for (let drained = false; !drained && performance.now() < ends; ) { drained = await fetch('http://localhost:%d/drained', { signal: AbortSignal.timeout(1000) }).then(({ status }) => status === 200, (error) => error.name !== 'TimeoutError'); await new Promise((resolve) => setTimeout(resolve, 100)); }" -}}
-{{- $msMax := add $limits.drainNoticeMs $limits.drainMsMax 1000 -}}
-exec:
-  command:
-    - node
-    - --input-type=module
-    - -e
-    - {{ printf $script (int64 $msMax) (int .values.sidecar.ports.telemetry) | quote }}
+httpGet: { path: "/drained?wait", port: {{ .values.sidecar.ports.telemetry }} }
+{{- end -}}
+
+{{/* How long a pod may take to end, in milliseconds, before its app gets SIGTERM: the notice, the drain, and a second for both to begin. */}}
+{{- define "gatehouse.sidecar.drainMs" -}}
+{{- .sidecar.inbound | empty | ternary 0 (add .values.sidecar.limits.drainNoticeMs .values.sidecar.limits.drainMsMax 1000) -}}
 {{- end -}}

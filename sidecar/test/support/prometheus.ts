@@ -11,6 +11,8 @@ import { ToolUnavailable } from '../../../libs/tooling/src/external-tools/ensure
 
 const READY_MS_MAX = 20_000;
 const POLL_MS = 100;
+/** Exemplars are asked for from so long ago until then. */
+const EXEMPLARS_SECONDS = 600;
 
 /** What a query gave: the samples of an instant vector. */
 type Sample = {
@@ -18,9 +20,19 @@ type Sample = {
   readonly value: readonly [number, string];
 };
 
+/** What leads from a bucket of a histogram to a trace. */
+type Exemplar = {
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: string;
+  /** Seconds since 1970. */
+  readonly timestamp: number;
+};
+
 export type Prometheus = {
   /** @throws Error with Prometheus' own words when it can't be evaluated */
   query(expression: string): Promise<readonly Sample[]>;
+  /** The exemplars of the series that an expression selects, of the last minutes. */
+  exemplars(expression: string): Promise<readonly Exemplar[]>;
   stop(): Promise<void>;
 };
 
@@ -63,22 +75,34 @@ export async function startPrometheus(
       `--config.file=${config}`,
       `--storage.tsdb.path=${join(folder, 'data')}`,
       `--web.listen-address=${listen}`,
+      '--enable-feature=exemplar-storage',
       '--log.level=error',
     ],
     { stdio: ['ignore', 'ignore', 'inherit'] },
   );
   await waitUntilReady(child, `http://${listen}/-/ready`);
+  const ask = async <Data>(path: string, parameters: Readonly<Record<string, string>>): Promise<Data> => {
+    const url = new URL(`http://${listen}/api/v1/${path}?${new URLSearchParams(parameters)}`);
+    const answer = (await (await fetch(url)).json()) as {
+      readonly status: string;
+      readonly error?: string;
+      readonly data: Data;
+    };
+    if (answer.status !== 'success') throw new Error(`${parameters['query']}: ${answer.error ?? 'refused'}`);
+    return answer.data;
+  };
   return {
-    query: async (expression) => {
-      const url = new URL(`http://${listen}/api/v1/query`);
-      url.searchParams.set('query', expression);
-      const answer = (await (await fetch(url)).json()) as {
-        readonly status: string;
-        readonly error?: string;
-        readonly data?: { readonly result: readonly Sample[] };
-      };
-      if (answer.status !== 'success') throw new Error(`${expression}: ${answer.error ?? 'refused'}`);
-      return answer.data?.result ?? [];
+    query: async (query) => (await ask<{ readonly result: readonly Sample[] }>('query', { query })).result,
+    exemplars: async (query) => {
+      const [start, end] = [-EXEMPLARS_SECONDS, EXEMPLARS_SECONDS].map((seconds) =>
+        String(Math.round(Date.now() / 1000) + seconds),
+      ) as [string, string];
+      const found = await ask<readonly { readonly exemplars: readonly Exemplar[] }[]>('query_exemplars', {
+        query,
+        start,
+        end,
+      });
+      return found.flatMap(({ exemplars }) => exemplars);
     },
     stop: async () => {
       const ended = child.exitCode === null ? once(child, 'exit') : null;

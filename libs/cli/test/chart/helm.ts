@@ -2,8 +2,15 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { ensureHelm } from '../../../tooling/src/external-tools/ensure-helm.ts';
-import { ensureKubernetesSchemas } from '../../../tooling/src/external-tools/ensure-kubernetes-schemas.ts';
-import { ToolUnavailable } from '../../../tooling/src/external-tools/ensure-tool.ts';
+import {
+  ensureCustomResources,
+  ensureKubernetesSchemas,
+} from '../../../tooling/src/external-tools/ensure-kubernetes-schemas.ts';
+import {
+  type EnsureToolOptions,
+  findTool,
+  ToolUnavailable,
+} from '../../../tooling/src/external-tools/ensure-tool.ts';
 import { ROOT } from '../run-cli.ts';
 
 export const CHART = join(ROOT, 'charts/gatehouse');
@@ -13,7 +20,12 @@ export type Container = {
   readonly restartPolicy?: string;
   readonly args?: readonly string[];
   readonly env?: readonly { readonly name: string; readonly value: string }[];
-  readonly lifecycle?: { readonly preStop: { readonly exec?: { readonly command: readonly string[] } } };
+  readonly lifecycle?: {
+    readonly preStop: {
+      readonly exec?: { readonly command: readonly string[] };
+      readonly httpGet?: { readonly path: string; readonly port: number };
+    };
+  };
   readonly resources?: { readonly requests?: { readonly memory?: string } };
   readonly securityContext?: {
     readonly allowPrivilegeEscalation?: boolean;
@@ -24,7 +36,12 @@ export type Container = {
     readonly seccompProfile?: { readonly type: string };
     readonly capabilities?: unknown;
   };
-  readonly volumeMounts?: readonly { readonly name: string }[];
+  readonly volumeMounts?: readonly {
+    readonly name: string;
+    readonly mountPath: string;
+    readonly readOnly?: boolean;
+    readonly subPathExpr?: string;
+  }[];
 };
 
 type Named = { readonly name: string };
@@ -35,6 +52,7 @@ export type Pod = {
   readonly hostNetwork?: boolean;
   readonly hostPID?: boolean;
   readonly hostIPC?: boolean;
+  readonly terminationGracePeriodSeconds?: number;
   readonly securityContext?: { readonly fsGroup?: number };
   readonly initContainers?: readonly Container[];
   readonly containers: readonly Container[];
@@ -59,22 +77,52 @@ export type Manifest = {
     };
     readonly ingress?: readonly unknown[];
     readonly uris?: readonly string[];
+    readonly volumeClaimTemplates?: readonly { readonly metadata: Named }[];
   };
 };
 
-export type Tools =
-  | { readonly helm: string; readonly kubectl: string; readonly schemas: string }
-  | { readonly missing: string };
+type Missing = { readonly missing: string };
+
+export type Tools = { readonly helm: string; readonly kubectl: string; readonly schemas: string } | Missing;
+
+/** Helm, kubectl and the schemas of Kubernetes, downloaded the first time. */
+export function chartTools(): Promise<Tools> {
+  return unlessMissing(async (options) => ({
+    ...(await ensureHelm(options)),
+    schemas: await ensureKubernetesSchemas(options),
+  }));
+}
+
+export type ClusterTools = {
+  readonly helm: string;
+  readonly kubectl: string;
+  /** The folder with `kube-apiserver` and `etcd`. */
+  readonly kubernetes: string;
+  /** The folder with the custom resources that the chart uses. */
+  readonly customResources: string;
+};
+
+/** What a real API server needs. Its programs are not built within a test: that takes too long. */
+export function clusterTools(): Promise<ClusterTools | Missing> {
+  return unlessMissing(async (options) => ({
+    ...(await ensureHelm(options)),
+    kubernetes: await findTool('kubernetes', options),
+    customResources: await ensureCustomResources(options),
+  }));
+}
 
 /**
- * Helm and the schemas of Kubernetes, downloaded the first time. Where they can't be had tests are skipped with the reason; on
- * a machine that sets CI, where that would go unseen, it is an error.
+ * Where tools can't be had tests are skipped with the reason; on a machine that sets CI, where that would go unseen, it is an
+ * error.
  */
-export async function chartTools(): Promise<Tools> {
-  const options = { env: process.env, onProgress: (line: string) => process.stderr.write(`  ${line}\n`) };
+async function unlessMissing<Found>(
+  have: (options: EnsureToolOptions) => Promise<Found>,
+): Promise<Found | Missing> {
   try {
-    const { helm, kubectl } = await ensureHelm(options);
-    return { helm, kubectl, schemas: await ensureKubernetesSchemas(options) };
+    return await have({
+      env: process.env,
+      onProgress: (line) => process.stderr.write(`  ${line}\n`),
+    });
   } catch (error) {
     if (!(error instanceof ToolUnavailable) || process.env['CI']) throw error;
     process.stderr.write(`not run: ${error.message}\n`);

@@ -21,7 +21,10 @@ export function podProblems(manifests: readonly Manifest[], elsewhere: readonly 
   return manifests.flatMap(({ metadata, spec }) => {
     const pod = spec?.template?.spec;
     if (pod === undefined) return [];
-    return [...security(pod), ...references(pod, exists)].map((problem) => `${metadata.name}: ${problem}`);
+    const claims = (spec?.volumeClaimTemplates ?? []).map((claim) => claim.metadata.name);
+    return [...security(pod), ...references(pod, exists, claims)].map(
+      (problem) => `${metadata.name}: ${problem}`,
+    );
   });
 }
 
@@ -58,7 +61,7 @@ function isRestricted({ securityContext: context = {} }: Container): boolean {
   );
 }
 
-function references(pod: Pod, exists: ReadonlySet<string>): string[] {
+function references(pod: Pod, exists: ReadonlySet<string>, claims: readonly string[]): string[] {
   const needed = [`ServiceAccount ${pod.serviceAccountName}`];
   for (const { configMap, projected } of pod.volumes ?? []) {
     for (const source of [{ configMap }, ...(projected?.sources ?? [])]) {
@@ -66,7 +69,7 @@ function references(pod: Pod, exists: ReadonlySet<string>): string[] {
       if ('secret' in source && source.secret) needed.push(`Secret ${source.secret.name}`);
     }
   }
-  const volumes = new Set((pod.volumes ?? []).map(({ name }) => name));
+  const volumes = new Set([...claims, ...(pod.volumes ?? []).map(({ name }) => name)]);
   const mounted = new Set(
     containersOf(pod).flatMap(({ volumeMounts = [] }) => volumeMounts.map(({ name }) => name)),
   );

@@ -104,5 +104,15 @@ export const PINNED_TOOLS: readonly PinnedTool[] = [
     },
     buildTakes: 'about seven minutes of two processors, and 2 GB',
   },
+  {
+    kind: 'go',
+    name: 'protoc-gen-go',
+    module: module('protoc-gen-go'),
+    commands: {
+      'google.golang.org/protobuf/cmd/protoc-gen-go': 'protoc-gen-go',
+      'google.golang.org/grpc/cmd/protoc-gen-go-grpc': 'protoc-gen-go-grpc',
+    },
+    buildTakes: 'about 20 s',
+  },
   { kind: 'python', name: 'python-hpack', requirement: 'hpack==4.2.0' },
 ];
