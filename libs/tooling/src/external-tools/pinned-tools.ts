@@ -64,6 +64,13 @@ export const PINNED_TOOLS: readonly PinnedTool[] = [
   },
   {
     kind: 'go',
+    name: 'actionlint',
+    module: module('actionlint'),
+    commands: { 'github.com/rhysd/actionlint/cmd/actionlint': 'actionlint' },
+    buildTakes: 'about 10 s',
+  },
+  {
+    kind: 'go',
     name: 'grpc-interop',
     module: module('grpc-interop'),
     commands: {
