@@ -196,6 +196,7 @@ describe.skipIf('missing' in tools)('the chart', () => {
       startupProbe: { httpGet: { path: '/livez' } },
       livenessProbe: { httpGet: { path: '/livez' } },
       readinessProbe: { httpGet: { path: '/readyz' } },
+      env: [{ name: 'NODE_OPTIONS', value: '--max-semi-space-size=4' }],
     });
   });
 
