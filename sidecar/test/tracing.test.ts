@@ -9,6 +9,8 @@ import { spiffe, startTestMesh, type TestMesh } from './support/test-mesh.ts';
 const UNARY = 'testing.echo.v1.EchoService/Unary';
 const CLIENT = '3';
 const SERVER = '2';
+/** Calls after which a breaker is open whatever its window. */
+const CALLS_MAX = 100;
 
 let receiver: SpanReceiver;
 let mesh: TestMesh;
@@ -190,18 +192,64 @@ describe('attributes', () => {
   });
 });
 
-test('a call that is tried again is one span, with an event for each further try and their number', async () => {
+test('a call that is tried again has an event for each further try, and a span below its own for every try with a link to the one before', async () => {
   const { traceId, metadata } = traceparent('01');
   await run(mesh.client(), 'repeatable', [{ failCode: status.UNAVAILABLE }], { metadata });
-  const spans = await receiver.received(traceId, 4);
-  const [egress] = spans.filter(({ service }) => service === 'caller-sidecar');
-  expect(egress?.events).toEqual(
+  const spans = await receiver.received(traceId, 7);
+  const [egress, ...tries] = spans.filter(({ service }) => service === 'caller-sidecar');
+  const endpoint = mesh.inbound.inboundAddress;
+  expect(egress?.events.filter(({ name }) => name === 'gatehouse.retry')).toEqual(
     [2, 3].map((attempt) => ({
       name: 'gatehouse.retry',
-      attributes: { attempt, reason: 'UNAVAILABLE', endpoint: mesh.inbound.inboundAddress },
+      attributes: { attempt, reason: 'UNAVAILABLE', endpoint },
     })),
   );
   expect(egress?.attributes['gatehouse.retry.number']).toBe(2);
-  const tries = spans.filter(({ service }) => service === 'callee-sidecar');
-  expect(tries.map(({ parentSpanId }) => parentSpanId)).toEqual([1, 2, 3].map(() => egress?.spanId));
+  expect(tries).toHaveLength(3);
+  for (const [number, span] of tries.entries()) {
+    const before = tries[number - 1];
+    expect(span).toMatchObject({
+      kind: CLIENT,
+      name: 'testing.echo.v1.EchoService/Repeatable',
+      parentSpanId: egress?.spanId,
+      links: before === undefined ? [] : [{ traceId, spanId: before.spanId }],
+      isError: true,
+      attributes: {
+        'error.type': 'UNAVAILABLE',
+        'gatehouse.upstream.endpoint': endpoint,
+        'gatehouse.retry.number': number,
+      },
+    });
+  }
+  const served = spans.filter(({ service }) => service === 'callee-sidecar');
+  expect(served.map(({ parentSpanId }) => parentSpanId)).toEqual(
+    [egress, tries[1], tries[2]].map((span) => span?.spanId),
+  );
+});
+
+test('the call that opens a breaker says so on its span', async () => {
+  const broken = await startTestMesh({ otlpEndpoint: receiver.endpoint });
+  try {
+    const client = broken.client();
+    const traceIds: string[] = [];
+    let isOpen = false;
+    while (!isOpen && traceIds.length < CALLS_MAX) {
+      const { traceId, metadata } = traceparent('01');
+      traceIds.push(traceId);
+      const ended = await run(client, 'unary', [{ failCode: status.UNAVAILABLE }], { metadata });
+      isOpen = ended.details.errorInfo?.reason === 'CIRCUIT_OPEN';
+    }
+    await receiver.received(traceIds.at(-1) ?? '', 1);
+    const states = receiver.spans
+      .filter(({ traceId }) => traceIds.includes(traceId))
+      .flatMap(({ events }) => events.filter(({ name }) => name === 'gatehouse.breaker.state_changed'));
+    expect(states).toEqual([
+      {
+        name: 'gatehouse.breaker.state_changed',
+        attributes: { from: 'closed', to: 'open', endpoint: broken.inbound.inboundAddress },
+      },
+    ]);
+  } finally {
+    await broken.stop();
+  }
 });

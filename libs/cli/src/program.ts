@@ -12,8 +12,10 @@ import { type PolicyTestOptions, policyTestCommand } from './policy-test-command
 import { sidecarCheckCommand } from './sidecar-check-command.ts';
 import { type DrainOptions, sidecarDrainCommand } from './sidecar-drain-command.ts';
 import { type StartOptions, startCommand } from './start-command.ts';
+import { type TraceOptions, traceCommand } from './trace-command.ts';
 
 const PORT_BASE = 8443;
+const JAEGER_URL = 'http://127.0.0.1:16686';
 const DRAIN_SECONDS_MAX = 60;
 const EXIT_CODES = `
 Exit codes: 0 it went well; 1 the answer is no (a call failed, policy refuses, a check found something);
@@ -96,6 +98,16 @@ function buildProgram(context: CommandContext, done: (exitCode: number) => void)
     .description('show every endpoint that the sidecars call, with its circuit breaker')
     .option('--json', 'as a JSON list')
     .action(async (options: { json?: boolean }) => done(await circuitsCommand(context, options)));
+  program
+    .command('trace')
+    .description(
+      'show a trace that Jaeger has as a tree: which rules decided, what was refused or tried again',
+    )
+    .argument('<id>', 'as refusals, log lines and audit records name it')
+    .option('--jaeger <url>', "Jaeger's query service", parseUrl, JAEGER_URL)
+    .option('--svg <file>', 'draw it as well')
+    .option('--json', 'as a JSON list of spans')
+    .action(async (id: string, options: TraceOptions) => done(await traceCommand(context, id, options)));
   addCheckingCommands(program, context, done);
   return program;
 }

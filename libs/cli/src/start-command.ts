@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import {
   createTourTrace,
   type LocalMesh,
@@ -24,6 +26,8 @@ export type StartOptions = {
 
 /** `gatehouse start`: runs the local mesh, shows what it does, and stays up until Ctrl-C. */
 export async function startCommand(context: CommandContext, options: StartOptions): Promise<number> {
+  if (!existsSync(join(context.root, 'services')))
+    throw new CommandError('start runs a mesh from the repository, and this is only the program');
   const otlp = options.otlp ?? context.env['OTEL_EXPORTER_OTLP_ENDPOINT'];
   const receiver = otlp === undefined || otlp === '' ? await receiveTraces() : undefined;
   const otlpEndpoint = receiver?.endpoint ?? otlp ?? '';

@@ -74,7 +74,11 @@ function serviceConfig(name: ServiceName, options: MeshConfigsOptions): object {
     name,
     listen: options.layout.services[name].app,
     drainMsMax: SERVICE_DRAIN_MS_MAX,
-    telemetry: { otlpEndpoint: options.otlpEndpoint, sampleRatio: 0 },
+    telemetry: {
+      otlpEndpoint: options.otlpEndpoint,
+      sampleRatio: 0,
+      metricsListen: options.layout.services[name].metrics,
+    },
     log: { level: 'info' },
     ...OWN_KEYS[name](options),
   };

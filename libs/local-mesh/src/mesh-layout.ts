@@ -28,6 +28,8 @@ export type ServicePlace = {
   readonly admin: string;
   /** `unix:/path`, the service itself; its sidecar alone dials it. */
   readonly app: string;
+  /** `unix:/path`, the service's own metrics over HTTP. */
+  readonly metrics: string;
   /** `unix:/path`, where the service reaches others. */
   readonly egress: string;
 };
@@ -64,6 +66,7 @@ export function layOut(
     telemetry: `127.0.0.1:${ports[name].telemetry}`,
     admin: `unix:${join(socketsDir, `${name}-admin.sock`)}`,
     app: `unix:${join(socketsDir, `${name}-app.sock`)}`,
+    metrics: `unix:${join(socketsDir, `${name}-metrics.sock`)}`,
     egress: `unix:${join(socketsDir, `${name}-egress.sock`)}`,
   });
   const identity = (name: ServiceName | CallerName): IdentityFiles => ({

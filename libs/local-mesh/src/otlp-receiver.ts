@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { Server, ServerCredentials, type ServiceDefinition, type UntypedHandleCall } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
 
-type AttributeValue = string | number | boolean | readonly AttributeValue[];
+export type AttributeValue = string | number | boolean | readonly AttributeValue[];
 
 /** A span as a process sent it. Times are milliseconds since 1970, to the microsecond. */
 export type ReceivedSpan = {
@@ -17,7 +17,11 @@ export type ReceivedSpan = {
   readonly startTimeMs: number;
   readonly endTimeMs: number;
   readonly attributes: Readonly<Record<string, AttributeValue>>;
-  readonly events: readonly { readonly name: string; readonly timeMs: number }[];
+  readonly events: readonly {
+    readonly name: string;
+    readonly timeMs: number;
+    readonly attributes: Readonly<Record<string, AttributeValue>>;
+  }[];
   readonly links: readonly { readonly traceId: string; readonly spanId: string }[];
   readonly status: 'unset' | 'ok' | 'error';
 };
@@ -150,7 +154,11 @@ type OtlpSpan = {
   readonly startTimeUnixNano: string;
   readonly endTimeUnixNano: string;
   readonly attributes: readonly KeyValue[];
-  readonly events: readonly { readonly name: string; readonly timeUnixNano: string }[];
+  readonly events: readonly {
+    readonly name: string;
+    readonly timeUnixNano: string;
+    readonly attributes: readonly KeyValue[];
+  }[];
   readonly links: readonly { readonly traceId: Buffer; readonly spanId: Buffer }[];
   readonly status: { readonly code: number } | null;
 };
@@ -182,7 +190,11 @@ function readSpan(span: OtlpSpan, service: string): ReceivedSpan {
     startTimeMs: toMilliseconds(span.startTimeUnixNano),
     endTimeMs: toMilliseconds(span.endTimeUnixNano),
     attributes: readAttributes(span.attributes),
-    events: span.events.map(({ name, timeUnixNano }) => ({ name, timeMs: toMilliseconds(timeUnixNano) })),
+    events: span.events.map(({ name, timeUnixNano, attributes }) => ({
+      name,
+      timeMs: toMilliseconds(timeUnixNano),
+      attributes: readAttributes(attributes),
+    })),
     links: span.links.map((link) => ({
       traceId: link.traceId.toString('hex'),
       spanId: link.spanId.toString('hex'),

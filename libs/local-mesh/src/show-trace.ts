@@ -1,6 +1,6 @@
-import { ATTRIBUTES } from '@gatehouse/telemetry/names';
 import type { ReceivedSpan } from './otlp-receiver.ts';
 import { type Colors, formatMs, type Screen } from './screen.ts';
+import { traceNotes } from './trace-notes.ts';
 import { buildTraceTree, layOutTrace, spanBar, type TraceRow } from './trace-tree.ts';
 
 const BAR_CELLS = 20;
@@ -23,18 +23,9 @@ export function showTrace(screen: Screen, spans: readonly ReceivedSpan[]): void 
   }
 }
 
-/** `branch process what it did (which node it was; why it was allowed, refused or tried again)`. */
+/** `branch process what it did (notes)`. */
 function label({ branch, span }: TraceRow, colors: Colors): string {
-  const node = span.attributes[ATTRIBUTES.nodePath];
-  const rule = span.attributes[ATTRIBUTES.ruleId];
-  const refusal = span.attributes[ATTRIBUTES.refusalReason];
-  const retry = Number(span.attributes[ATTRIBUTES.retryNumber] ?? 0);
-  const notes = [
-    ...(node === undefined ? [] : [String(node)]),
-    ...(rule === undefined ? [] : [`rule ${String(rule)}`]),
-    ...(refusal === undefined ? [] : [`refused: ${String(refusal)}`]),
-    ...(retry === 0 ? [] : [`try ${retry + 1}`]),
-  ];
+  const notes = traceNotes(span);
   const did = `${span.kind === 'client' ? '→ ' : ''}${shortName(span.name)}`;
   const painted = span.status === 'error' ? colors.red(did) : did;
   const note = notes.length === 0 ? '' : colors.dim(` (${notes.join(', ')})`);

@@ -12,8 +12,8 @@ type ExportQueueLimits = {
 };
 
 export type Exporter<T> = {
-  /** @returns how many of the items the collector refused. Rejects when it took none: an ExportFailure, or a bug. */
-  export(items: T[]): Promise<number>;
+  /** Rejects when the collector did not take them: an ExportFailure, or a bug. */
+  export(items: T[]): Promise<void>;
   /** Ends what is on its way, too. */
   close(): void;
 };
@@ -74,9 +74,8 @@ export function createExportQueue<T>(options: ExportQueueOptions<T>): ExportQueu
   const exportBatch = async (batch: T[]): Promise<void> => {
     for (const pauseMs of [...RETRY_AFTER_MS, null]) {
       try {
-        const refused = await exporter.export(batch);
-        totals.exported += batch.length - refused;
-        totals.dropped += refused;
+        await exporter.export(batch);
+        totals.exported += batch.length;
         failing = false;
         return;
       } catch (error) {

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import { z } from 'zod';
 
 const file = z.string().min(1, 'expected a path');
@@ -35,4 +36,15 @@ export function checkOtlp(given: Otlp, context: z.RefinementCtx): void {
     report('otlpTls', 'expected certificateFile and keyFile together');
   if ((otlpTls ?? otlpHeadersFile) !== undefined && !String(otlpEndpoint).startsWith('https:'))
     report('otlpEndpoint', 'expected an https URL: certificates and headers need TLS');
+  if (hasAddressUnderTls(otlpEndpoint))
+    report(
+      'otlpEndpoint',
+      'expected a host name: gRPC over TLS sends it to the collector, which an address is not fit for',
+    );
+}
+
+function hasAddressUnderTls(endpoint: string | undefined): boolean {
+  if (endpoint === undefined || !URL.canParse(endpoint)) return false;
+  const { protocol, hostname } = new URL(endpoint);
+  return protocol === 'https:' && isIP(hostname.replace(/^\[|\]$/g, '')) !== 0;
 }

@@ -1,49 +1,75 @@
+import { status } from '@grpc/grpc-js';
 import { context, ROOT_CONTEXT } from '@opentelemetry/api';
 import { suppressTracing } from '@opentelemetry/core';
-import { ProtobufLogsSerializer, ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer';
-import type { Exporter } from './export-queue.ts';
-import { openOtlpConnection } from './otlp-connection.ts';
+import { OTLPLogExporter } from '@opentelemetry/exporter-logs-otlp-grpc';
+import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-grpc';
+import { type Exporter, ExportFailure } from './export-queue.ts';
+import { type OtlpCredentials, readOtlpCredentials, stateOfFiles } from './otlp-credentials.ts';
 import type { OtlpTarget } from './otlp-target.ts';
 
 /** A finished span in the SDK's own shape. */
-export type ExportableSpan = Parameters<typeof ProtobufTraceSerializer.serializeRequest>[0][number];
+export type ExportableSpan = Parameters<OTLPTraceExporter['export']>[0][number];
 /** A log record in the SDK's own shape. */
-export type ExportableLog = Parameters<typeof ProtobufLogsSerializer.serializeRequest>[0][number];
+export type ExportableLog = Parameters<OTLPLogExporter['export']>[0][number];
 
-const SERVICES = '/opentelemetry.proto.collector';
+/** How long one export may take. */
+const EXPORT_MS_MAX = 10_000;
+/** Statuses after which the same export may be sent again (OTLP, "OTLP/gRPC response"). */
+const RETRYABLE: ReadonlySet<unknown> = new Set([
+  status.CANCELLED,
+  status.DEADLINE_EXCEEDED,
+  status.ABORTED,
+  status.OUT_OF_RANGE,
+  status.UNAVAILABLE,
+  status.DATA_LOSS,
+]);
 
 export function openSpanExporter(target: OtlpTarget): Exporter<ExportableSpan> {
-  return openExporter(target, `${SERVICES}.trace.v1.TraceService/Export`, {
-    write: (spans) => ProtobufTraceSerializer.serializeRequest(spans),
-    refused: (answer) => ProtobufTraceSerializer.deserializeResponse(answer).partialSuccess?.rejectedSpans,
-  });
+  return openExporter(target, (config) => new OTLPTraceExporter(config));
 }
 
 export function openLogExporter(target: OtlpTarget): Exporter<ExportableLog> {
-  return openExporter(target, `${SERVICES}.logs.v1.LogsService/Export`, {
-    write: (logs) => ProtobufLogsSerializer.serializeRequest(logs),
-    refused: (answer) =>
-      ProtobufLogsSerializer.deserializeResponse(answer).partialSuccess?.rejectedLogRecords,
-  });
+  return openExporter(target, (config) => new OTLPLogExporter(config));
 }
 
-type Form<T> = {
-  readonly write: (items: T[]) => Uint8Array | undefined;
-  /** How many items an answer says were refused. */
-  readonly refused: (answer: Uint8Array) => number | undefined;
+type Config = OtlpCredentials & { readonly url: string; readonly timeoutMillis: number };
+
+type SdkExporter<T> = {
+  export(items: T[], done: (result: { readonly code: number; readonly error?: Error }) => void): void;
+  shutdown(): Promise<void>;
 };
 
-function openExporter<T>(target: OtlpTarget, path: string, { write, refused }: Form<T>): Exporter<T> {
-  const connection = openOtlpConnection(target);
+/** Nothing is read or connected before the first export; files that have changed are taken for the next one. */
+function openExporter<T>(target: OtlpTarget, open: (config: Config) => SdkExporter<T>): Exporter<T> {
+  let current: { readonly exporter: SdkExporter<T>; readonly files: string } | null = null;
+  const close = (): void => {
+    void current?.exporter.shutdown();
+    current = null;
+  };
+  const exporterFor = async (files: string): Promise<SdkExporter<T>> => {
+    if (current?.files === files) return current.exporter;
+    close();
+    const shown = await readOtlpCredentials(target);
+    const exporter = open({ url: target.otlpEndpoint, timeoutMillis: EXPORT_MS_MAX, ...shown });
+    current = { files, exporter };
+    return exporter;
+  };
   return {
     export: async (items) => {
-      const request = write(items);
-      if (request === undefined) return items.length;
-      // An export is a gRPC call as well: traced, each export would bring forth the next.
-      const quiet = suppressTracing(ROOT_CONTEXT);
-      const answer = await context.with(quiet, () => connection.send(path, request));
-      return refused(answer) ?? 0;
+      const exporter = await exporterFor(await stateOfFiles(target));
+      const { code, error } = await send(exporter, items);
+      if (code === 0) return;
+      // An old connection would be tried again after up to two minutes, while spans are dropped; a new one is at once.
+      close();
+      const why = error ?? new Error('the collector refused what it was sent');
+      throw new ExportFailure(why.message, { mayRepeat: 'code' in why && RETRYABLE.has(why.code) });
     },
-    close: connection.close,
+    close,
   };
+}
+
+function send<T>(exporter: SdkExporter<T>, items: T[]): Promise<{ code: number; error?: Error }> {
+  // An export is a gRPC call as well: traced, each export would bring forth the next.
+  const quiet = suppressTracing(ROOT_CONTEXT);
+  return new Promise((resolve) => context.with(quiet, () => exporter.export(items, resolve)));
 }

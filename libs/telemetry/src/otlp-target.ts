@@ -11,7 +11,7 @@ export type OtlpTls = {
 
 /** A collector that takes OTLP over gRPC. */
 export type OtlpTarget = {
-  /** `http://host:port` in plaintext, `https://host:port` over TLS. */
+  /** `http://host:port` in plaintext, `https://host:port` over TLS, where the host is a name. */
   readonly otlpEndpoint: string;
   readonly otlpTls?: OtlpTls | undefined;
   /** Holds headers of every export, `NAME: VALUE` a line. Read again when it has changed. */

@@ -162,6 +162,10 @@ test.each(['telemetry', 'audit'])(
     const [half] = of({ ...secure, otlpTls: { ...tls, keyFile: undefined } });
     expect(half).toContain(`${part}.otlpTls: got`);
     expect(half).toContain('expected certificateFile and keyFile together');
+    for (const host of ['127.0.0.1', '[::1]']) {
+      const [address] = of({ ...secure, otlpEndpoint: `https://${host}:4317` });
+      expect(address).toContain('expected a host name');
+    }
   },
 );
 

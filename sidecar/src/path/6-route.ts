@@ -8,6 +8,7 @@ import type {
   Upstreams,
 } from '../upstream/index.ts';
 import type { Admitted } from './5-admit.ts';
+import type { Call } from './call.ts';
 import type { Refusal } from './refusal.ts';
 
 /** A call that has somewhere to go. */
@@ -37,7 +38,11 @@ export function routeInbound(call: Admitted, app: AppPool): Routed {
  * Egress: `:authority` names the upstream, the balancer chooses an endpoint whose breaker lets calls through, another
  * than `call.endpoint` where the call has failed there and there is a choice.
  */
-export function routeEgress(call: Admitted, upstreams: Upstreams): Routed | Refusal {
+export function routeEgress(
+  call: Admitted,
+  upstreams: Upstreams,
+  onBreakerChange: (call: Call, change: BreakerChange) => void,
+): Routed | Refusal {
   const upstream = upstreams.get(call.authority);
   if (upstream === undefined) return { kind: 'unknown-upstream' };
   call.upstream = upstream.name;
@@ -48,8 +53,12 @@ export function routeEgress(call: Admitted, upstreams: Upstreams): Routed | Refu
   }
   if (call.endpoint === '') upstream.retryBudget.deposit();
   call.endpoint = picked.endpoint.address;
-  if (call.trace?.recorded) call.breakerState = picked.endpoint.view().breaker.state;
-  call.target = new EndpointTarget(picked, () => upstream.retryBudget.withdraw());
+  const target = new EndpointTarget(picked, () => upstream.retryBudget.withdraw());
+  call.target = target;
+  if (call.trace?.recorded) {
+    call.breakerState = target.breakerState;
+    target.onBreakerChange = (change) => onBreakerChange(call, change);
+  }
   return call as Routed;
 }
 
@@ -83,9 +92,13 @@ class AppTarget implements Target {
   }
 }
 
+type BreakerChange = { readonly from: string; readonly to: string; readonly endpoint: string };
+
 class EndpointTarget implements Target {
   readonly #attempt: Attempt;
   readonly #withdraw: () => boolean;
+  /** Set where somebody wants to know that this try has changed the breaker's state. */
+  onBreakerChange: ((change: BreakerChange) => void) | null = null;
 
   constructor(attempt: Attempt, withdraw: () => boolean) {
     this.#attempt = attempt;
@@ -100,8 +113,19 @@ class EndpointTarget implements Target {
     return this.#attempt.ready(timeoutMs);
   }
 
+  get breakerState(): string {
+    return this.#attempt.endpoint.view().breaker.state;
+  }
+
   settle(outcome: Outcome, cause?: FailureCause): void {
+    if (this.onBreakerChange === null) {
+      this.#attempt.settle(outcome, cause);
+      return;
+    }
+    const from = this.breakerState;
     this.#attempt.settle(outcome, cause);
+    const to = this.breakerState;
+    if (from !== to) this.onBreakerChange({ from, to, endpoint: this.#attempt.endpoint.address });
   }
 
   release(): void {

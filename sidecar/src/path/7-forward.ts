@@ -25,6 +25,8 @@ export interface ForwardOwner {
   onRequestSent(bytes: number): void;
   /** Another try is wanted. @returns the next target, or why there is none */
   reroute(reason: string): Target | Refusal;
+  /** A try that is not the first has begun. @returns what it sends as `traceparent` */
+  triedAgain(): string | null;
 }
 
 export type ForwardLimits = {
@@ -54,7 +56,7 @@ export class Forwarding implements StreamHandler {
   readonly #request: RequestBuffer;
   readonly #clock: Clock;
   readonly #limits: ForwardLimits;
-  readonly #traceparent: string | null;
+  #traceparent: string | null;
   readonly #responses: MessageScanner;
   readonly #backlog: ResponseBacklog;
   readonly #filter: MessageFilter | null;
@@ -326,6 +328,7 @@ export class Forwarding implements StreamHandler {
   #begin(stream: Stream): void {
     this.#upstream = stream;
     this.#call.attempts += 1;
+    if (this.#call.attempts > 1) this.#traceparent = this.#owner.triedAgain();
     this.#sentBytes = 0;
     this.#sentAtMs = this.#clock();
     const chunks = this.#request.chunks;

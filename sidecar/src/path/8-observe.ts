@@ -1,5 +1,5 @@
 import { type Logger } from '@gatehouse/telemetry/logger';
-import { ATTRIBUTES, EVENTS, METHOD_OTHER, SERVER_ERROR_STATUSES } from '@gatehouse/telemetry/names';
+import { EVENTS, METHOD_OTHER } from '@gatehouse/telemetry/names';
 import type { SpanRecorder } from '@gatehouse/telemetry/span-recorder';
 import {
   formatTraceparent,
@@ -9,9 +9,10 @@ import {
 } from '@gatehouse/telemetry/trace-context';
 import type { Admitted } from './5-admit.ts';
 import { ByteBudget } from './byte-budget.ts';
-import type { Call, CallTrace, Clock } from './call.ts';
+import type { Call, CallTrace, Clock, Try } from './call.ts';
 import type { CallAudit } from './call-audit.ts';
 import type { CallMetrics } from './call-metrics.ts';
+import { spansOf } from './call-spans.ts';
 import type { DecisionLog } from './decision-log.ts';
 import { GrpcStatus, statusName } from './grpc-status.ts';
 import { LineBudget } from './line-budget.ts';
@@ -43,6 +44,7 @@ export type Observers = {
 /** What all calls together hold of messages that are looked at for their tokens alone, and came apart. */
 const METERED_BYTES_MAX = 4 * 1024 * 1024;
 const NO_EVENTS: CallTrace['events'] = [];
+const NO_TRIES: CallTrace['tries'] = [];
 
 /**
  * Watches a call: continues or begins its trace when it comes, and leaves span, metrics, log line and decision when it
@@ -74,12 +76,56 @@ export class Observer {
       parentSpanId: parent?.spanId ?? null,
       recorded: sampled,
       events: sampled ? [] : NO_EVENTS,
+      tries: sampled ? [] : NO_TRIES,
     };
   }
 
-  /** What the next hop gets as `traceparent`. */
-  traceparentFor(call: Call): string | null {
-    return call.trace === null ? null : formatTraceparent(call.trace);
+  /** What the next hop gets as `traceparent`: that of the call, or of its last try where it has several. */
+  traceparentFor({ trace }: Call): string | null {
+    if (trace === null) return null;
+    const last = trace.tries.at(-1);
+    return formatTraceparent(last === undefined ? trace : { ...trace, spanId: last.spanId });
+  }
+
+  /**
+   * The call's last try has ended for this reason; there is another place for it. That there are several tries is known from
+   * now on, so the first gets its span here: what it called is below the call's own.
+   * @param at where it ended
+   */
+  triedInVain(
+    call: Call,
+    reason: string,
+    at: { readonly endpoint: string; readonly breakerState: string },
+  ): void {
+    if (call.trace?.recorded) {
+      const { tries } = call.trace;
+      if (tries.length === 0 && call.attempts > 0) tries.push(this.#newTry(call.startedAtMs, at));
+      const last = tries.at(-1);
+      if (last !== undefined && last.endedAtMs === null) {
+        last.endedAtMs = this.#with.clock();
+        last.failedBecause = reason;
+      }
+    }
+    const { attempts, endpoint } = call;
+    this.event(call, 'retry', { attempt: attempts + 1, reason, endpoint });
+  }
+
+  /** A try that is not the first has begun. @returns its `traceparent` */
+  triedAgain(call: Call): string | null {
+    if (call.trace?.recorded) call.trace.tries.push(this.#newTry(this.#with.clock(), call));
+    return this.traceparentFor(call);
+  }
+
+  #newTry(startedAtMs: number, at: { readonly endpoint: string; readonly breakerState: string }): Try {
+    const { endpoint, breakerState } = at;
+    return {
+      spanId: this.#with.ids.spanId(),
+      startedAtMs,
+      endpoint,
+      breakerState,
+      endedAtMs: null,
+      failedBecause: null,
+    };
   }
 
   /** Notes something on a sampled call's span. */
@@ -131,59 +177,11 @@ export class Observer {
     const endedAtMs = clock();
     call.meter?.end();
     metrics.ended(call, outcome, endedAtMs);
-    if (call.trace?.recorded) this.#recordSpan(call, outcome, endedAtMs);
+    const { trace } = call;
+    if (trace?.recorded)
+      for (const span of spansOf(call, trace, outcome, endedAtMs)) this.#with.spans.record(span);
     this.#with.audit?.record(call, outcome);
     this.#writeLine(call, outcome, endedAtMs);
-  }
-
-  #recordSpan(call: Call, outcome: Outcome, endedAtMs: number): void {
-    const { trace, decision } = call;
-    if (trace === null) return;
-    const status = statusName(outcome.status);
-    const method = call.method === null ? METHOD_OTHER : call.path.slice(1);
-    const isError =
-      call.direction === 'inbound' ? SERVER_ERROR_STATUSES.has(status) : outcome.status !== GrpcStatus.OK;
-    const attributes: Record<string, string | number> = {
-      [ATTRIBUTES.rpcSystemName]: 'grpc',
-      [ATTRIBUTES.rpcMethod]: method,
-      [ATTRIBUTES.rpcStatusCode]: status,
-      [ATTRIBUTES.direction]: call.direction,
-      [ATTRIBUTES.callerIdentity]: call.identity,
-    };
-    if (isError) attributes[ATTRIBUTES.errorType] = status;
-    if (call.model !== null) attributes[ATTRIBUTES.genAiRequestModel] = call.model;
-    if (call.direction === 'inbound' && decision !== null) {
-      attributes[ATTRIBUTES.decision] = decision.allowed ? 'allow' : 'deny';
-      attributes[ATTRIBUTES.ruleId] = decision.ruleId;
-      attributes[ATTRIBUTES.policyVersion] = decision.policyVersion;
-      attributes[ATTRIBUTES.decisionId] = call.decisionId;
-      if (decision.shadow !== null) {
-        attributes[ATTRIBUTES.shadowDecision] = decision.shadow.would;
-        attributes[ATTRIBUTES.shadowRuleId] = decision.shadow.ruleId;
-        attributes[ATTRIBUTES.shadowPolicyVersion] = decision.shadow.policyVersion;
-      }
-    }
-    if (call.hits !== null && call.hits.text !== '') attributes[ATTRIBUTES.protectionHits] = call.hits.text;
-    if (outcome.refusal !== null) attributes[ATTRIBUTES.refusalReason] = outcome.refusal.reason;
-    if (call.upstream !== '') {
-      attributes[ATTRIBUTES.upstreamName] = call.upstream;
-      attributes[ATTRIBUTES.upstreamEndpoint] = call.endpoint;
-      attributes[ATTRIBUTES.breakerState] = call.breakerState;
-      attributes[ATTRIBUTES.retryNumber] = Math.max(0, call.attempts - 1);
-    }
-    this.#with.spans.record({
-      name: method,
-      kind: call.direction === 'inbound' ? 'server' : 'client',
-      traceId: trace.traceId,
-      spanId: trace.spanId,
-      parentSpanId: trace.parentSpanId ?? undefined,
-      parentIsRemote: true,
-      startTimeMs: call.startedAtMs,
-      endTimeMs: endedAtMs,
-      attributes,
-      events: trace.events,
-      status: isError ? 'error' : 'unset',
-    });
   }
 
   /** Refusals and failures at `info`, within a rate; the rest at `debug`. */

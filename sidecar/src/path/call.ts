@@ -115,4 +115,17 @@ export type CallTrace = TraceParent & {
     readonly timeMs: number;
     readonly attributes: Record<string, string | number>;
   }[];
+  /** Of a sampled call that is tried again, the tries. */
+  readonly tries: Try[];
+};
+
+/** One of several tries of a sampled call. */
+export type Try = {
+  readonly spanId: string;
+  readonly startedAtMs: number;
+  readonly endpoint: string;
+  readonly breakerState: string;
+  /** Null until another try follows. */
+  endedAtMs: number | null;
+  failedBecause: string | null;
 };

@@ -21,6 +21,8 @@ export interface PassageOwner {
   answered(passage: Passage, status: GrpcStatus, sendStatus: () => void): void;
   /** Another try is wanted. @returns the next target, or why there is none */
   reroute(passage: Passage, reason: string): Target | Refusal;
+  /** A try that is not the first has begun. @returns what it sends as `traceparent` */
+  triedAgain(passage: Passage): string | null;
   /** The caller has gone. */
   abandoned(passage: Passage): void;
   expired(passage: Passage): void;
@@ -122,6 +124,10 @@ export class Passage implements StreamHandler, Expiring, ForwardOwner {
 
   reroute(reason: string): Target | Refusal {
     return this.#owner.reroute(this, reason);
+  }
+
+  triedAgain(): string | null {
+    return this.#owner.triedAgain(this);
   }
 
   /** Request bytes have left: as many may come in. @param bytes all that have left in this try */

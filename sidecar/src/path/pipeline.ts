@@ -265,9 +265,12 @@ export class Pipeline implements PassageOwner {
     return permitted;
   }
 
+  readonly #onBreakerChange = (call: Call, change: Record<'from' | 'to' | 'endpoint', string>): void =>
+    this.#parts.observer.event(call, 'breakerStateChanged', change);
+
   #route(call: Admitted): Routed | Refusal {
     const { app, upstreams } = this.#parts;
-    return app === null ? routeEgress(call, upstreams) : routeInbound(call, app);
+    return app === null ? routeEgress(call, upstreams, this.#onBreakerChange) : routeInbound(call, app);
   }
 
   /** The upstream has answered in full. */
@@ -277,11 +280,15 @@ export class Pipeline implements PassageOwner {
 
   /** Another try is wanted. */
   reroute(passage: Passage, reason: string): Target | Refusal {
+    const { endpoint, breakerState } = passage.call;
     const routed = this.#route(passage.call as Admitted);
     if (isRefusal(routed)) return routed;
-    const { attempts, endpoint } = passage.call;
-    this.#parts.observer.event(passage.call, 'retry', { attempt: attempts + 1, reason, endpoint });
+    this.#parts.observer.triedInVain(passage.call, reason, { endpoint, breakerState });
     return routed.target;
+  }
+
+  triedAgain(passage: Passage): string | null {
+    return this.#parts.observer.triedAgain(passage.call);
   }
 
   refuse(passage: Passage, refusal: Refusal): void {

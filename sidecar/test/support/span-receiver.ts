@@ -20,6 +20,7 @@ export type ReceivedSpan = {
   readonly durationMs: number;
   readonly attributes: Attributes;
   readonly events: readonly { readonly name: string; readonly attributes: Attributes }[];
+  readonly links: readonly { readonly traceId: string; readonly spanId: string }[];
   readonly isError: boolean;
 };
 
@@ -45,6 +46,7 @@ type OtlpSpan = {
   readonly endTimeUnixNano: string;
   readonly attributes: readonly KeyValue[];
   readonly events: readonly { readonly name: string; readonly attributes: readonly KeyValue[] }[];
+  readonly links: readonly { readonly traceId: Buffer; readonly spanId: Buffer }[];
   readonly status: { readonly code: string | number } | null;
 };
 type ExportRequest = {
@@ -101,7 +103,7 @@ export async function startSpanReceiver(options: SpanReceiverOptions = {}): Prom
   });
   const of = (traceId: string) => spans.filter((span) => span.traceId === traceId);
   return {
-    endpoint: `${tls ? 'https' : 'http'}://127.0.0.1:${port}`,
+    endpoint: tls ? `https://localhost:${port}` : `http://127.0.0.1:${port}`,
     spans,
     received: async (traceId, count) => {
       const signal = AbortSignal.timeout(RECEIVE_MS_MAX);
@@ -123,6 +125,10 @@ function readSpan(span: OtlpSpan, service: string): ReceivedSpan {
     durationMs: Number(BigInt(span.endTimeUnixNano) - BigInt(span.startTimeUnixNano)) / 1e6,
     attributes: readAttributes(span.attributes),
     events: span.events.map(({ name, attributes }) => ({ name, attributes: readAttributes(attributes) })),
+    links: span.links.map((link) => ({
+      traceId: link.traceId.toString('hex'),
+      spanId: link.spanId.toString('hex'),
+    })),
     isError: Number(span.status?.code ?? 0) === 2,
   };
 }
