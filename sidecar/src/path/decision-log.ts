@@ -55,8 +55,8 @@ export class DecisionLog {
     this.#prefix = prefix;
   }
 
-  /** Keeps the decision about a call. @returns its id */
-  add(call: Call, timeMs: number): string {
+  /** Keeps the decision about a call. @returns its number, of which `idOf` makes its id */
+  add(call: Call, timeMs: number): number {
     const place = this.#ring[this.#count % this.#ring.length] as Place;
     place.number = this.#count;
     place.timeMs = timeMs;
@@ -67,12 +67,12 @@ export class DecisionLog {
     place.requestValues = call.requestValues;
     place.token = call.token;
     this.#count += 1;
-    return this.#idOf(place.number);
+    return place.number;
   }
 
   /** Undefined: there was none of this id, or it has left the ring. */
   find(decisionId: string): LoggedDecision | undefined {
-    const place = this.#newestFirst().find(({ number }) => this.#idOf(number) === decisionId);
+    const place = this.#newestFirst().find(({ number }) => this.idOf(number) === decisionId);
     return place && this.#record(place);
   }
 
@@ -91,14 +91,15 @@ export class DecisionLog {
     );
   }
 
-  #idOf(number: number): string {
+  /** The id of a decision. To make one costs more than to keep the decision, and most are never asked for. */
+  idOf(number: number): string {
     return `${this.#prefix}-${number.toString(36)}`;
   }
 
   #record(place: Place): LoggedDecision {
     const { number, timeMs, decision, identity, path, traceId, requestValues, token } = place;
     return {
-      decisionId: this.#idOf(number),
+      decisionId: this.idOf(number),
       timeMs,
       allowed: decision?.allowed ?? false,
       ruleId: decision?.ruleId ?? '',
