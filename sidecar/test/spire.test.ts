@@ -5,7 +5,7 @@ import { type IdentitySource, watchWorkloadApi } from '@gatehouse/identity';
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
-import { externalToolIfBuilt } from './conformance/support/external-tool.ts';
+import { externalTool } from './conformance/support/external-tool.ts';
 import { run } from './support/calls.ts';
 import { type Spire, startSpire } from './support/spire.ts';
 import { clock, spiffe, startTestMesh, type TestMesh, TRUST_DOMAIN } from './support/test-mesh.ts';
@@ -16,7 +16,7 @@ const TEST_MS_MAX = 120_000;
 /** SPIRE renews at half of it. */
 const TTL_SECONDS = 10;
 
-const tool = await externalToolIfBuilt('spire');
+const tool = await externalTool('spire');
 
 describe.skipIf('missing' in tool)('with a real SPIRE server and agent', () => {
   let folder: string;

@@ -24,7 +24,12 @@ spec:
     - ports:
         - { protocol: TCP, port: {{ .values.sidecar.ports.mtls }} }
       {{- with .values.networkPolicy.callers }}
-      from: {{- toYaml . | nindent 8 }}
+      from:
+        {{- toYaml . | nindent 8 }}
+        {{- if include "gatehouse.meshTest" (dict "Values" $.values) }}
+        - podSelector:
+            matchLabels: {{- include "gatehouse.podLabels" (dict "context" $.context "component" "mesh-test") | nindent 14 }}
+        {{- end }}
       {{- end }}
     {{- end }}
     {{- with .values.networkPolicy.telemetryNamespaceLabels }}
@@ -49,7 +54,7 @@ spec:
 {{- $dns := list -}}
 {{- range $to.dnsPorts }}{{ $dns = concat $dns (list (dict "protocol" "UDP" "port" (int .)) (dict "protocol" "TCP" "port" (int .))) }}{{ end -}}
 {{- $rules := list (include "gatehouse.egressRule" (dict "ports" $dns "to" $to.dns) | fromJson) -}}
-{{- range $url := list .values.telemetry.otlpEndpoint .values.audit.otlpEndpoint | compact | uniq -}}
+{{- range $url := list (include "gatehouse.otlpEndpoint" .) .values.audit.otlpEndpoint | compact | uniq -}}
 {{- $rules = append $rules (include "gatehouse.egressRule" (dict "at" $url "to" $to.collector) | fromJson) -}}
 {{- end -}}
 {{- with .values.sharedLimits.redis.address -}}

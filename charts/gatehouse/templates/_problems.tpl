@@ -12,6 +12,7 @@ sidecar.ports.telemetry is {{ .Values.sidecar.ports.telemetry }}, as sidecar.por
 {{- if has (int .Values.telemetry.servicePort) (list (int .Values.sidecar.ports.mtls) (int .Values.sidecar.ports.telemetry)) }}
 telemetry.servicePort is {{ .Values.telemetry.servicePort }}, as a port of the sidecar: give it a port of its own.
 {{- end }}
+{{- include "gatehouse.telemetryProblems" . -}}
 {{- include "gatehouse.policyProblems" . -}}
 {{- include "gatehouse.auditProblems" . -}}
 {{- include "gatehouse.storeProblems" . -}}

@@ -49,7 +49,8 @@
 {{- define "gatehouse.serviceConfig" -}}
 {{- $values := index .context.Values .component -}}
 {{- $telemetry := dict "sampleRatio" 0 "metricsListen" (printf "%s:%d" .context.Values.sidecar.listenAddress (int .context.Values.telemetry.servicePort)) -}}
-{{- with .context.Values.telemetry.otlpEndpoint }}{{ $_ := set $telemetry "otlpEndpoint" . }}{{ end -}}
+{{- $of := dict "context" .context "values" .context.Values -}}
+{{- $telemetry = merge $telemetry (include "gatehouse.otlp" (dict "values" .context.Values "endpoint" (include "gatehouse.otlpEndpoint" $of)) | fromJson) -}}
 {{- $config := dict "name" .component "listen" "unix:/run/gatehouse/app.sock" "drainMsMax" $values.drainMsMax "telemetry" $telemetry "log" (dict "level" $values.logLevel) -}}
 {{- if eq .component "orchestration" -}}
 {{- $_ := set $config "egress" "unix:/run/gatehouse/egress.sock" -}}
@@ -134,6 +135,9 @@ containers:
     volumeMounts:
       - { name: service-config, mountPath: /etc/gatehouse/service, readOnly: true }
       - { name: tmp, mountPath: /tmp }
+      {{- with include "gatehouse.telemetryMount" (dict "values" .context.Values) }}
+      {{- . | nindent 6 }}
+      {{- end }}
       {{- if $models }}
       - { name: models, mountPath: /models, readOnly: true }
       {{- end }}

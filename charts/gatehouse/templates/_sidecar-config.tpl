@@ -2,7 +2,7 @@
 {{- define "gatehouse.sidecar.config" -}}
 {{- $values := .values.sidecar -}}
 {{- $telemetry := dict "listen" (printf "%s:%d" $values.listenAddress (int $values.ports.telemetry)) "sampleRatio" .values.telemetry.sampleRatio -}}
-{{- with .values.telemetry.otlpEndpoint }}{{ $_ := set $telemetry "otlpEndpoint" . }}{{ end -}}
+{{- $telemetry = merge $telemetry (include "gatehouse.otlp" (dict "values" .values "endpoint" (include "gatehouse.otlpEndpoint" .)) | fromJson) -}}
 {{- $identity := dict "certificateFile" "/etc/gatehouse/identity/tls.crt" "keyFile" "/etc/gatehouse/identity/tls.key" "bundleFile" (include "gatehouse.identity.hasBundleVolume" . | empty | ternary "/etc/gatehouse/identity/ca.crt" "/etc/gatehouse/bundle/ca.crt") "trustDomain" .values.trustDomain -}}
 {{- if eq .values.identity.source "workload-api" -}}
 {{- $spiffeId := include "gatehouse.spiffeId" (dict "context" .context "values" .values "serviceAccount" (.sidecar.serviceAccount | default .sidecar.objectName | default .sidecar.name)) -}}
@@ -50,7 +50,7 @@ gatehouse.dev/sidecar-config: {{ include "gatehouse.sidecar.config" . | sha256su
 {{- if $values.audit.enabled -}}
 {{- $audit := merge (dict "folder" "/var/lib/gatehouse/audit") $values.audit.limits -}}
 {{- with $values.audit.signingKey.secret }}{{ $_ := set $audit "signingKeyFile" "/etc/gatehouse/secrets/audit-signing.key" }}{{ end -}}
-{{- with $values.audit.otlpEndpoint }}{{ $_ := set $audit "otlpEndpoint" . }}{{ end -}}
+{{- $audit = merge $audit (include "gatehouse.otlp" (dict "values" $values "endpoint" $values.audit.otlpEndpoint) | fromJson) -}}
 {{- $_ := set $config "audit" $audit -}}
 {{- end -}}
 {{- with $values.sharedLimits.redis -}}

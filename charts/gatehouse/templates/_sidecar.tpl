@@ -126,6 +126,9 @@ volumeMounts:
   - { name: {{ .sidecar.auditVolume | default "gatehouse-audit" }}, mountPath: /var/lib/gatehouse{{ if include "gatehouse.audit.isShared" . }}, subPathExpr: $(POD_NAME){{ end }} }
   {{- end }}
   {{- end }}
+  {{- with include "gatehouse.telemetryMount" . }}
+  {{- . | nindent 2 }}
+  {{- end }}
   {{- if .sidecar.contract }}
   - { name: gatehouse-contract, mountPath: /etc/gatehouse/contract, readOnly: true }
   {{- end }}
@@ -214,6 +217,10 @@ volumeMounts:
 - name: gatehouse-audit
   {{- include "gatehouse.audit.volume" . | nindent 2 }}
 {{- end }}
+{{- end }}
+{{- with include "gatehouse.telemetryVolume" . }}
+# For the sidecar and, in pods of this chart, its app: both send spans.
+{{ . }}
 {{- end }}
 {{- with .sidecar.contract }}
 - name: gatehouse-contract

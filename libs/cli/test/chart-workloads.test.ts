@@ -7,8 +7,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
 import { CHART, type HelmRun, type Manifest, manifestsOf, runHelm } from './chart/helm.ts';
 import { readKubernetesSchemas } from './chart/kubernetes-schema.ts';
+import { TEST_MS_MAX } from './chart/local-pod.ts';
+import { freePorts, LocalRelease } from './chart/local-release.ts';
 import { podProblems } from './chart/pod-problems.ts';
 import { find, helm, podOf, textOf, tools } from './chart/render-chart.ts';
+import { ROOT } from './run-cli.ts';
 
 let folder: string;
 let chart: string;
@@ -85,6 +88,34 @@ describe.skipIf('missing' in tools)('the sidecar of a workload that is not ours'
     expect(job.initContainers?.[0]).toMatchObject({ restartPolicy: 'Always' });
     const lifecycles = [...(job.initContainers ?? []), ...job.containers].map(({ lifecycle }) => lifecycle);
     expect(lifecycles, 'a Job that nobody calls has nothing to drain').toEqual([undefined, undefined]);
+  });
+
+  test('runs as a Job that finds its sidecar up, and ends while that is still there', {
+    timeout: TEST_MS_MAX,
+  }, async () => {
+    const release = await LocalRelease.create();
+    try {
+      const { telemetry } = await freePorts();
+      const manifests = await render({ sidecar: { listenAddress: '127.0.0.1', ports: { telemetry } } });
+      // One try: a sidecar that was not up yet would fail it.
+      const app = `require('node:net').connect('/run/gatehouse/egress.sock').on('connect', () => process.exit(0)).on('error', () => process.exit(1))`;
+      const pod = await release.pod({
+        pod: podOf(manifests, 'Job', 'greeter-report'),
+        manifests,
+        elsewhere: { 'Secret greeter-report-identity': await release.identityOf('greeter', 'apps') },
+        programs: {
+          'gatehouse-sidecar': [process.execPath, join(ROOT, 'sidecar/src/main.ts')],
+          report: [process.execPath, '-e', app, '--'],
+        },
+      });
+      await pod.start();
+      expect(await pod.ended('report')).toMatchObject({ code: 0 });
+      expect(pod.isRunning('gatehouse-sidecar')).toBe(true);
+      await pod.end();
+      expect(pod.order.at(-1)).toEqual({ what: 'gatehouse-sidecar', code: 0 });
+    } finally {
+      await release.remove();
+    }
   });
 
   test('keeps its records in a volume of the workload where that has one', async () => {

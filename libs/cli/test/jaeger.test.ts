@@ -1,74 +1,55 @@
 /** An orchestration through the real mesh, stored by a real Jaeger and read back from it. */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { OrchestrationServiceService } from '@gatehouse/contracts/orchestration';
 import {
   connectToMesh,
   isServiceError,
+  type JaegerTrace,
   type LocalMesh,
   readCallFailure,
   startLocalMesh,
 } from '@gatehouse/local-mesh';
 import { createIdSource, formatTraceparent } from '@gatehouse/telemetry/trace-context';
+import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { findTool, ToolUnavailable } from '../../tooling/src/external-tools/ensure-tool.ts';
+import { run } from '../../../sidecar/test/support/calls.ts';
+import { startTestMesh } from '../../../sidecar/test/support/test-mesh.ts';
 import { modelsDir } from '../src/models-dir.ts';
-import { ROOT } from './run-cli.ts';
+import {
+  eventsOf,
+  freePort,
+  type Jaeger,
+  type JaegerSpan,
+  jaegerTools,
+  serviceOf,
+  startJaeger,
+  tagsOf,
+} from './jaeger/start-jaeger.ts';
+import { ROOT, runCli } from './run-cli.ts';
 
-const READY_MS_MAX = 20_000;
-const STORED_MS_MAX = 15_000;
-const POLL_MS = 200;
+const GRAPH = 'answer-from-passages';
 const QUESTION = 'How long do refunds of kettles take?';
+const PASSAGES = ['Refunds take five working days.', 'Cards can be frozen.'];
+const NO_CONTENT = /kettle|five working days|frozen/i;
+const PROCESSES = ['orchestration', 'embeddings', 'inference'].flatMap((name) => [name, `${name}-sidecar`]);
 
-type JaegerSpan = {
-  readonly spanID: string;
-  readonly processID: string;
-  readonly operationName: string;
-  readonly references: readonly { readonly refType: string; readonly spanID: string }[];
-  readonly tags: readonly { readonly key: string; readonly value: unknown }[];
-  readonly logs: readonly { readonly fields: readonly { readonly key: string; readonly value: unknown }[] }[];
-};
-type JaegerTrace = {
-  readonly spans: readonly JaegerSpan[];
-  readonly processes: Readonly<Record<string, { readonly serviceName: string }>>;
-};
+const tools = await jaegerTools();
 
-const program = await jaegerProgram();
-
-describe.skipIf(program === null)('in Jaeger', () => {
-  let jaeger: ChildProcess;
-  let queryUrl = '';
+describe.skipIf(tools === null)('in Jaeger', () => {
+  let jaeger: Jaeger;
   let dataDir: string;
   let mesh: LocalMesh;
 
   beforeAll(async () => {
-    const [otlp, query, admin] = [await freePort(), await freePort(), await freePort()];
-    queryUrl = `http://127.0.0.1:${query}`;
-    jaeger = spawn(
-      program ?? '',
-      [
-        `--collector.otlp.grpc.host-port=127.0.0.1:${otlp}`,
-        `--query.http-server.host-port=127.0.0.1:${query}`,
-        `--admin.http.host-port=127.0.0.1:${admin}`,
-        ...['collector.otlp.http', 'collector.http-server', 'collector.grpc-server', 'query.grpc-server'].map(
-          (name) => `--${name}.host-port=127.0.0.1:0`,
-        ),
-        '--log-level=error',
-      ],
-      { stdio: ['ignore', 'ignore', 'inherit'], env: { SPAN_STORAGE_TYPE: 'memory' } },
-    );
-    await poll(READY_MS_MAX, async () => (await fetch(`http://127.0.0.1:${admin}/`).catch(() => null))?.ok);
+    jaeger = await startJaeger(tools ?? '');
     dataDir = await mkdtemp(join(tmpdir(), 'gatehouse-jaeger-'));
     mesh = await startLocalMesh({
       root: ROOT,
       dataDir,
       modelsDir: modelsDir(process.env),
-      otlpEndpoint: `http://127.0.0.1:${otlp}`,
+      otlpEndpoint: jaeger.otlpEndpoint,
       env: { PATH: process.env['PATH'] ?? '' },
       clock: Date.now,
     });
@@ -76,11 +57,7 @@ describe.skipIf(program === null)('in Jaeger', () => {
 
   afterAll(async () => {
     await mesh?.stop();
-    if (jaeger !== undefined && jaeger.exitCode === null) {
-      const ended = once(jaeger, 'exit');
-      jaeger.kill('SIGTERM');
-      await ended;
-    }
+    await jaeger?.stop();
     if (dataDir !== undefined) await rm(dataDir, { recursive: true, force: true });
   }, 60_000);
 
@@ -95,118 +72,188 @@ describe.skipIf(program === null)('in Jaeger', () => {
       traceparent: formatTraceparent({ traceId, spanId, sampled: true, random: true }),
     };
   };
-  const stored = async (traceId: string, isWhole: (found: JaegerTrace) => boolean): Promise<JaegerTrace> => {
-    let found: JaegerTrace | undefined;
-    await poll(STORED_MS_MAX, async () => {
-      const answer = await fetch(`${queryUrl}/api/traces/${traceId}`);
-      if (!answer.ok) return false;
-      [found] = ((await answer.json()) as { readonly data: readonly JaegerTrace[] }).data;
-      return found !== undefined && isWhole(found);
-    });
-    return found as JaegerTrace;
-  };
-  const servicesOf = ({ spans, processes }: JaegerTrace): ReadonlySet<string> =>
-    new Set(spans.map(({ processID }) => processes[processID]?.serviceName ?? ''));
-  const tagsOf = ({ tags }: JaegerSpan): Readonly<Record<string, unknown>> =>
-    Object.fromEntries(tags.map(({ key, value }) => [key, value]));
+
+  async function executeAs(caller: 'developer' | 'intern', traceparent: string) {
+    const client = await connectToMesh(mesh.state, 'orchestration', caller);
+    const request = {
+      source: { $case: 'graph' as const, value: GRAPH },
+      inputs: { question: QUESTION, passages: PASSAGES },
+    };
+    try {
+      await client.unary(OrchestrationServiceService.execute, request, { traceparent });
+      return null;
+    } catch (error) {
+      if (!isServiceError(error)) throw error;
+      return readCallFailure(error);
+    } finally {
+      client.close();
+    }
+  }
 
   test('a graph of calls is one trace through every process, with its rules, its models and no content', async () => {
     const { traceId, spanId, traceparent } = trace();
-    const client = await connectToMesh(mesh.state, 'orchestration', 'developer');
-    const request = {
-      source: { $case: 'graph' as const, value: 'answer-from-passages' },
-      inputs: { question: QUESTION, passages: ['Refunds take five working days.', 'Cards can be frozen.'] },
-    };
-    await client.unary(OrchestrationServiceService.execute, request, { traceparent });
-    client.close();
-    const processes = ['orchestration', 'embeddings', 'inference'].flatMap((name) => [
-      name,
-      `${name}-sidecar`,
-    ]);
-    const found = await stored(traceId, (each) => {
-      const ids = new Set([spanId, ...each.spans.map(({ spanID }) => spanID)]);
-      const services = servicesOf(each);
-      const isConnected = each.spans.every(({ references }) =>
-        references.every(({ spanID }) => ids.has(spanID)),
-      );
-      return isConnected && processes.every((name) => services.has(name));
-    });
+    expect(await executeAs('developer', traceparent)).toBeNull();
+    const found = await jaeger.stored(traceId, (each) => isWhole(each, spanId));
+    const parentOf = (span: JaegerSpan): JaegerSpan | undefined =>
+      found.spans.find((each) => each.spanID === parentIdOf(span));
 
-    const roots = found.spans.filter(({ references }) => references.some(({ spanID }) => spanID === spanId));
-    expect(roots.map(({ operationName }) => operationName)).toEqual([
-      'gatehouse.orchestration.v1.OrchestrationService/Execute',
+    const roots = found.spans.filter((span) => parentIdOf(span) === spanId);
+    expect(roots.map((span) => [serviceOf(found, span), span.operationName])).toEqual([
+      ['orchestration-sidecar', 'gatehouse.orchestration.v1.OrchestrationService/Execute'],
     ]);
     const inbound = found.spans.filter((span) => tagsOf(span)['gatehouse.direction'] === 'inbound');
     expect(inbound.length).toBeGreaterThanOrEqual(3);
     for (const span of inbound) {
       expect(tagsOf(span)).toMatchObject({
+        'span.kind': 'server',
         'rpc.system.name': 'grpc',
+        'rpc.method': span.operationName,
         'rpc.status_code': 'OK',
         'gatehouse.policy.decision': 'allow',
         'gatehouse.policy.rule': expect.stringMatching(/^(developer|orchestration)-may-/),
         'gatehouse.policy.decision_id': expect.stringMatching(/^[0-9a-f]+-[0-9a-z]+$/),
       });
+      if (roots.includes(span)) continue;
+      const egress = parentOf(span);
+      expect(egress && serviceOf(found, egress)).toBe('orchestration-sidecar');
+      expect(egress && tagsOf(egress)).toMatchObject({
+        'span.kind': 'client',
+        'rpc.method': span.operationName,
+        'gatehouse.direction': 'egress',
+        'gatehouse.upstream.name': expect.stringMatching(/^(inference|embeddings)$/),
+        'gatehouse.breaker.state': 'closed',
+      });
+      const app = egress && parentOf(egress);
+      expect(app && [serviceOf(found, app), tagsOf(app)['span.kind']]).toEqual(['orchestration', 'client']);
     }
-    const generation = found.spans.find((span) => tagsOf(span)['gen_ai.operation.name'] === 'chat');
-    expect(generation && tagsOf(generation)).toMatchObject({
-      'gen_ai.request.model': 'smollm2-135m-instruct',
-      'gen_ai.usage.output_tokens': expect.any(Number),
-    });
-    expect(JSON.stringify(found)).not.toMatch(/kettle|five working days|frozen/i);
   }, 60_000);
 
-  test('the trace id of a refusal leads to the rule that decided', async () => {
+  test('what a model did has the attributes and the event of a generation, and nothing that was said', async () => {
+    const { traceId, spanId, traceparent } = trace();
+    expect(await executeAs('developer', traceparent)).toBeNull();
+    const found = await jaeger.stored(traceId, (each) => isWhole(each, spanId));
+    const generation = found.spans.find((span) => tagsOf(span)['gen_ai.operation.name'] === 'chat');
+    expect(generation?.operationName).toBe('chat smollm2-135m-instruct');
+    expect(generation && tagsOf(generation)).toMatchObject({
+      'gen_ai.provider.name': 'llama.cpp',
+      'gen_ai.request.model': 'smollm2-135m-instruct',
+      'gen_ai.response.model': 'smollm2-135m-instruct',
+      'gen_ai.usage.input_tokens': expect.any(Number),
+      'gen_ai.usage.output_tokens': expect.any(Number),
+      'gen_ai.response.finish_reasons': expect.any(String),
+      'gen_ai.response.time_to_first_chunk': expect.any(Number),
+    });
+    expect(generation && eventsOf(generation).map(({ event }) => event)).toEqual(['gatehouse.first_token']);
+    expect(JSON.stringify(found)).not.toMatch(NO_CONTENT);
+  }, 60_000);
+
+  test('the trace id of a refusal leads to span, log line, audit record and the rule that decided', async () => {
     const { traceId, traceparent } = trace();
-    const client = await connectToMesh(mesh.state, 'orchestration', 'intern');
-    const failure = await client
-      .unary(
-        OrchestrationServiceService.execute,
-        { source: { $case: 'graph', value: 'answer-from-passages' }, inputs: {} },
-        { traceparent },
-      )
-      .then(
-        () => null,
-        (error: unknown) => (isServiceError(error) ? readCallFailure(error) : null),
-      );
-    client.close();
+    const failure = await executeAs('intern', traceparent);
+    const decisionId = failure?.metadata['decision_id'] ?? '';
     expect(failure?.metadata['trace_id']).toBe(traceId);
-    const { spans } = await stored(traceId, (each) => each.spans.length > 0);
+    const { spans } = await jaeger.stored(traceId, (each) => each.spans.length > 0);
     expect(spans.map(tagsOf)).toEqual([
       expect.objectContaining({
         'gatehouse.policy.decision': 'deny',
         'gatehouse.policy.rule': failure?.metadata['rule'],
-        'gatehouse.policy.decision_id': failure?.metadata['decision_id'],
+        'gatehouse.policy.decision_id': decisionId,
         'gatehouse.refusal.reason': failure?.reason,
       }),
     ]);
-  }, 30_000);
+
+    const files = await readdir(mesh.state.logsDir);
+    const logs = await Promise.all(files.map((file) => readFile(join(mesh.state.logsDir, file), 'utf8')));
+    const [line = '{}', ...others] = logs.flatMap((text) =>
+      text.split('\n').filter((each) => each.includes(traceId)),
+    );
+    expect(others).toEqual([]);
+    expect(JSON.parse(line)).toMatchObject({ traceId, decisionId, reason: failure?.reason });
+
+    const audit = await runCli(dataDir, 'audit', 'query', 'orchestration', '--trace-id', traceId, '--json');
+    expect(JSON.parse(audit.out)).toMatchObject({ traceId, decisionId });
+
+    const shown = await runCli(dataDir, 'trace', traceId, '--jaeger', jaeger.url);
+    expect(shown.out).toContain(`refused: ${failure?.reason}`);
+    const [, command = ''] = /^ {2}gatehouse (policy explain .*)$/m.exec(shown.out) ?? [];
+    const explained = await runCli(dataDir, ...command.split(' '));
+    expect(command).toBe(`policy explain --decision ${decisionId}`);
+    expect(explained.out).toContain(`refused ${failure?.reason} by rule ${failure?.metadata['rule']}`);
+  }, 60_000);
+
+  test('gatehouse trace draws the tree, and says what it cannot have', async () => {
+    const { traceId, spanId, traceparent } = trace();
+    expect(await executeAs('developer', traceparent)).toBeNull();
+    const found = await jaeger.stored(traceId, (each) => isWhole(each, spanId));
+    const file = join(dataDir, 'trace.svg');
+    const shown = await runCli(dataDir, 'trace', traceId, '--jaeger', jaeger.url, '--svg', file);
+    expect(shown.exitCode).toBe(0);
+    expect(shown.out).toContain(`trace ${traceId}: ${found.spans.length} spans of 6 processes`);
+    expect(shown.out).toMatch(/orchestration-sidecar OrchestrationService\/Execute \(rule developer-may-/);
+    const drawing = await readFile(file, 'utf8');
+    expect(drawing.match(/<text /g)).toHaveLength(found.spans.length);
+    expect(drawing).toMatch(/rule developer-may-/);
+
+    const none = await runCli(dataDir, 'trace', '1'.repeat(32), '--jaeger', jaeger.url);
+    expect([none.exitCode, none.err]).toEqual([
+      1,
+      `gatehouse: ${jaeger.url} has no trace ${'1'.repeat(32)}\n`,
+    ]);
+    const nobody = `127.0.0.1:${await freePort()}`;
+    const away = await runCli(dataDir, 'trace', traceId, '--jaeger', `http://${nobody}`);
+    expect([away.exitCode, away.err]).toEqual([
+      2,
+      `gatehouse: http://${nobody} cannot be asked: connect ECONNREFUSED ${nobody}\n`,
+    ]);
+    const wrong = await runCli(dataDir, 'trace', 'abc', '--jaeger', jaeger.url);
+    expect(wrong.err).toBe("gatehouse: a trace's id is 32 digits of 0 to 9 and a to f, and abc is not\n");
+  }, 60_000);
+
+  test('each further try of a call is a span below it with a link to the try before, and a breaker that opens is told', async () => {
+    const failing = await startTestMesh({ otlpEndpoint: jaeger.otlpEndpoint });
+    try {
+      const { traceId, spanId, traceparent } = trace();
+      const request = { failCode: status.UNAVAILABLE };
+      await run(failing.client(), 'repeatable', [request], { metadata: { traceparent } });
+      const found = await jaeger.stored(traceId, ({ spans }) => spans.length === 7);
+      const mine = found.spans.filter((span) => serviceOf(found, span) === 'caller-sidecar');
+      const [own, ...others] = mine.filter((span) => parentIdOf(span) === spanId);
+      expect(others).toEqual([]);
+      const tries = mine.filter((span) => span !== own).sort((one, other) => one.startTime - other.startTime);
+      expect(tries.map(parentIdOf)).toEqual([own?.spanID, own?.spanID, own?.spanID]);
+      expect(tries.map((span) => tagsOf(span)['gatehouse.retry.number'])).toEqual([0, 1, 2]);
+      expect(tries.map(linksOf)).toEqual([[], [tries[0]?.spanID], [tries[1]?.spanID]]);
+      expect(own && eventsOf(own).map(({ event }) => event)).toEqual(['gatehouse.retry', 'gatehouse.retry']);
+
+      const opening = trace();
+      for (let calls = 0; calls < 30; calls++)
+        await run(failing.client(), 'unary', [request], { metadata: { traceparent: opening.traceparent } });
+      const changes = await jaeger.stored(opening.traceId, (each) => changesIn(each).length > 0);
+      expect(changesIn(changes)).toEqual([expect.objectContaining({ from: 'closed', to: 'open' })]);
+    } finally {
+      await failing.stop();
+    }
+  }, 60_000);
 });
 
-async function poll(msMax: number, isDone: () => Promise<boolean | undefined>): Promise<void> {
-  const until = performance.now() + msMax;
-  while (performance.now() < until) {
-    if (await isDone()) return;
-    await delay(POLL_MS);
-  }
-  throw new Error(`not done within ${msMax} ms`);
+/** Every process has sent its part, and every span but the caller's has its parent. */
+function isWhole(found: JaegerTrace, callersSpanId: string): boolean {
+  const ids = new Set([callersSpanId, ...found.spans.map(({ spanID }) => spanID)]);
+  const services = new Set(found.spans.map((span) => serviceOf(found, span)));
+  return (
+    found.spans.every(({ references }) => references.every(({ spanID }) => ids.has(spanID))) &&
+    PROCESSES.every((name) => services.has(name))
+  );
 }
 
-/** Null where it has not been built: that takes too long within a test run. */
-async function jaegerProgram(): Promise<string | null> {
-  try {
-    return join(await findTool('jaeger', { env: process.env }), 'all-in-one');
-  } catch (error) {
-    if (!(error instanceof ToolUnavailable)) throw error;
-    process.stderr.write(`not run: ${error.message}\n`);
-    return null;
-  }
+function parentIdOf({ references }: JaegerSpan): string | undefined {
+  return references.find(({ refType }) => refType === 'CHILD_OF')?.spanID;
 }
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  if (address === null || typeof address === 'string') throw new Error('the server has no port');
-  return address.port;
+function linksOf({ references }: JaegerSpan): readonly string[] {
+  return references.filter(({ refType }) => refType === 'FOLLOWS_FROM').map(({ spanID }) => spanID);
+}
+
+function changesIn({ spans }: JaegerTrace) {
+  return spans.flatMap(eventsOf).filter(({ event }) => event === 'gatehouse.breaker.state_changed');
 }

@@ -1,6 +1,7 @@
+import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import {
   createScreen,
   createTourTrace,
@@ -13,10 +14,20 @@ import {
 import { createSpanRecorder } from '@gatehouse/telemetry/span-recorder';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { modelsDir } from '../src/models-dir.ts';
-import { runNpmCaller, runPythonCaller } from './packages/install-packages.ts';
+import {
+  dependOnJavaPackage,
+  installNpmPackage,
+  installPythonWheel,
+  requireGoModule,
+} from './packages/install-packages.ts';
 import { ROOT, runCli } from './run-cli.ts';
 
 const MODEL = 'smollm2-135m-instruct';
+const MISMATCH = {
+  code: expect.stringMatching(/^FAILED_?PRECONDITION$/i),
+  reason: 'CONTRACT_MISMATCH',
+  message: expect.stringMatching(/of contract 9\.0\.0, and contract \d+\.\d+\.\d+ is served/),
+};
 
 let dataDir: string;
 let receiver: TraceReceiver;
@@ -40,6 +51,10 @@ afterAll(async () => {
   receiver?.close();
   await rm(dataDir, { recursive: true, force: true });
 }, 60_000);
+
+function isOnPath(program: string): boolean {
+  return (process.env['PATH'] ?? '').split(delimiter).some((folder) => existsSync(join(folder, program)));
+}
 
 function isAlive(pid: number): boolean {
   try {
@@ -94,22 +109,56 @@ describe('a project that only installed', () => {
     const { certificateFile, keyFile } = mesh.state.identities.developer;
     return [mesh.state.services.inference.inbound, certificateFile, keyFile, mesh.state.bundleFile];
   };
+  /** The caller is as every package's: see test/packages. */
+  const unknownModel = {
+    code: expect.stringMatching(/^NOT_?FOUND$/i),
+    reason: 'MODEL_UNKNOWN',
+    message: expect.stringContaining('no model of that name'),
+  };
 
-  it('the npm package streams through the mesh, and is told why a call failed', async () => {
-    const said = JSON.parse(await runNpmCaller(dataDir, asDeveloper())) as Record<string, unknown>;
-    expect(said).toMatchObject({
-      tokens: 5,
-      failure: {
-        codeName: 'NOT_FOUND',
-        reason: expect.stringMatching(/^[A-Z_]+$/),
-        message: expect.stringContaining('no model of that name'),
-      },
-    });
-  }, 300_000);
+  it.each([
+    ['the npm package', installNpmPackage, /expected spiffe:.*-of-others/],
+    ['the Python wheel', installPythonWheel, /Hostname Verification/],
+  ] as const)(
+    '%s streams through the mesh, over the network and through a sidecar, and is told why a call failed',
+    async (_, install, stranger) => {
+      const { call, pretend } = await install(dataDir);
+      const args = [...asDeveloper(), mesh.state.services.orchestration.egress];
+      expect(await call(args)).toEqual({
+        network: { tokens: 5 },
+        sidecar: { tokens: 5 },
+        unknownModel,
+        stranger: { code: 'UNAVAILABLE', reason: '', message: expect.stringMatching(stranger) },
+      });
+      await pretend('9.0.0');
+      expect(await call(args)).toMatchObject({ network: MISMATCH, sidecar: MISMATCH });
+    },
+    300_000,
+  );
 
-  it('the Python wheel streams through the mesh', async () => {
-    expect((await runPythonCaller(dataDir, asDeveloper())).trim()).toBe('5');
-  }, 300_000);
+  it.for([
+    ['the Go module', requireGoModule, ['go']],
+    ['the Java package', dependOnJavaPackage, ['mvn', 'javac']],
+  ] as const)(
+    '%s streams through the mesh, and is told why a call failed',
+    { timeout: 600_000 },
+    async ([, install, programs], { skip }) => {
+      const missing = programs.filter((program) => !isOnPath(program));
+      // Where that would go unseen it is a failure.
+      if (missing.length > 0 && !process.env['CI']) skip(`${missing.join(' and ')} not on the PATH`);
+      const { call, pretend } = await install(dataDir);
+      expect(await call(asDeveloper())).toMatchObject({
+        network: { tokens: 5 },
+        unknownModel,
+        stranger: {
+          code: expect.stringMatching(/^unavailable$/i),
+          message: expect.stringMatching(/expected spiffe:.*-of-others/),
+        },
+      });
+      await pretend('9.0.0');
+      expect(await call(asDeveloper())).toMatchObject({ network: MISMATCH });
+    },
+  );
 });
 
 describe('gatehouse call', () => {

@@ -1,4 +1,5 @@
 import type { PeerCertificate } from 'node:tls';
+import { CONTRACT_HEADER } from '@gatehouse/contracts/contract-version';
 import {
   type ChannelCredentials,
   type Client,
@@ -8,7 +9,7 @@ import {
   InterceptingCall,
   type Interceptor,
 } from '@grpc/grpc-js';
-import { defaultDeadlineMs } from './default-deadlines.ts';
+import { CONTRACT_VERSION, defaultDeadlineMs } from './contract.ts';
 
 /** Through the sidecar beside this process, which holds the identity, balances and retries. */
 type ThroughSidecar = {
@@ -73,7 +74,7 @@ export function connect(options: ConnectOptions): Connection {
         'grpc.max_receive_message_length': options.responseBytesMax ?? RESPONSE_BYTES_MAX_DEFAULT,
         // The sidecar retries, within a budget: a second layer would multiply what goes wrong.
         'grpc.enable_retries': 0,
-        interceptors: [withDeadline],
+        interceptors: [asContracted],
       });
       stubs.push(stub);
       return stub;
@@ -103,12 +104,15 @@ function identityProblem(peer: PeerCertificate, expected: string): Error | undef
   return new Error(`the server is ${uris.join(', ') || 'without a SPIFFE ID'}, expected ${expected}`);
 }
 
-const withDeadline: Interceptor = (options, nextCall) => {
+/** Gives a call of our contract the contract's deadline, and says which version of the contract it is made from. */
+const asContracted: Interceptor = (options, nextCall) => {
   const deadlineMs = defaultDeadlineMs(options.method_definition.path);
-  const deadline =
-    options.deadline ??
-    (deadlineMs === undefined
-      ? undefined
-      : new Date(performance.timeOrigin + performance.now() + deadlineMs));
-  return new InterceptingCall(nextCall(deadline === undefined ? options : { ...options, deadline }));
+  if (deadlineMs === undefined) return new InterceptingCall(nextCall(options));
+  const deadline = options.deadline ?? new Date(performance.timeOrigin + performance.now() + deadlineMs);
+  return new InterceptingCall(nextCall({ ...options, deadline }), {
+    start: (metadata, listener, next) => {
+      metadata.set(CONTRACT_HEADER, CONTRACT_VERSION);
+      next(metadata, listener);
+    },
+  });
 };

@@ -12,6 +12,33 @@ const scaled = (more: object) => ({ inference: { autoscaling: { enabled: true, .
 
 /** Values that are refused, with the sentence that says why. */
 export const REFUSED: readonly (readonly [sentence: string, settings: object])[] = [
+  [
+    'telemetry.tls.clientCertificate is true and telemetry.tls.secret is missing: set it to the Secret',
+    { telemetry: { tls: { clientCertificate: true } } },
+  ],
+  [
+    'telemetry.otlpEndpoint is http://c:4317 and telemetry.tls or telemetry.headers is given: set it to an https URL.',
+    { telemetry: { otlpEndpoint: 'http://c:4317', headers: { secret: 'tenant' } } },
+  ],
+  [
+    'collector.image is missing: set it to an image of the OpenTelemetry collector',
+    { telemetry: { sampleRatio: 1 }, collector: { enabled: true, endpoint: 'jaeger:4317' } },
+  ],
+  [
+    'collector.endpoint is missing: set it to where kept traces go',
+    { telemetry: { sampleRatio: 1 }, collector: { enabled: true, image: 'otel' } },
+  ],
+  [
+    'collector.enabled is true and telemetry.sampleRatio is 0.01: set it to 1',
+    { collector: { enabled: true, image: 'otel', endpoint: 'jaeger:4317' } },
+  ],
+  [
+    'collector.enabled is true and telemetry.otlpEndpoint is given: leave it empty',
+    {
+      telemetry: { sampleRatio: 1, otlpEndpoint: 'http://c:4317' },
+      collector: { enabled: true, image: 'otel', endpoint: 'jaeger:4317' },
+    },
+  ],
   ['images.registry is missing: set it to the registry', { images: { registry: '' } }],
   ["images.tag is missing: set it to the images' tag, or set each of", { images: { tag: '' } }],
   ['trustDomain is missing: set it to the SPIFFE trust domain', { trustDomain: '' }],

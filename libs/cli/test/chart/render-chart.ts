@@ -8,6 +8,7 @@ export const CERT_MANAGER = join(VALUES, 'cert-manager.yaml');
 export const WORKLOAD_API = join(VALUES, 'workload-api.yaml');
 export const REMOTE_MODELS = join(VALUES, 'remote-models.yaml');
 export const RECORDED = join(VALUES, 'recorded.yaml');
+export const COLLECTED = join(VALUES, 'collected.yaml');
 
 /** Values that the chart has to render. */
 export const MATRIX: readonly { readonly name: string; readonly files: readonly string[] }[] = [
@@ -17,6 +18,7 @@ export const MATRIX: readonly { readonly name: string; readonly files: readonly 
   { name: 'remote models', files: [REMOTE_MODELS] },
   { name: 'workload API', files: [WORKLOAD_API] },
   { name: 'recorded', files: [RECORDED] },
+  { name: 'collected', files: [MINIMAL, COLLECTED] },
   { name: 'policy elsewhere', files: [join(VALUES, 'policy-elsewhere.yaml')] },
 ];
 
@@ -29,7 +31,9 @@ export const ELSEWHERE: readonly string[] = [
   'ConfigMap trust-bundle',
   'ConfigMap mesh-policy',
   'ConfigMap next-policy',
-  ...['audit-signing', 'redis-password', 'redis-tls', 'pseudonym-keys'].map((name) => `Secret ${name}`),
+  ...['audit-signing', 'redis-password', 'redis-tls', 'pseudonym-keys', 'otlp-tls', 'otlp-headers'].map(
+    (name) => `Secret ${name}`,
+  ),
   // Kubernetes puts it into every namespace.
   'ConfigMap kube-root-ca.crt',
 ];

@@ -5,7 +5,7 @@ import { ensureDebianProgram } from '../../../tooling/src/external-tools/ensure-
 import { ToolUnavailable } from '../../../tooling/src/external-tools/ensure-tool.ts';
 import { toolsDir } from '../../../tooling/src/external-tools/tool-cache.ts';
 
-const COMMAND_MS_MAX = 60_000;
+const COMMAND_MS_MAX = 300_000;
 const OUTPUT_BYTES_MAX = 1 << 24;
 /** Programs by the package that brings each; dpkg-deb and apt-get are those of a Debian. */
 const PROGRAMS = { podman: 'podman', buildah: 'buildah', runc: 'runc', 'dpkg-deb': 'dpkg' } as const;

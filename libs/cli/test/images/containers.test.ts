@@ -2,14 +2,13 @@
 
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { EmbeddingsServiceClient } from '@gatehouse/contracts/embeddings';
 import { GenerateRequest, InferenceServiceClient } from '@gatehouse/contracts/inference';
 import { OrchestrationServiceClient } from '@gatehouse/contracts/orchestration';
 import { type ClientOptions, credentials, type ServiceError } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { builtImage, removeUnusedImages } from './built-images.ts';
 import { type ContainerEngine, containerEngine } from './container-engine.ts';
-import { type ContainerMesh, type PodName, startContainerMesh } from './container-mesh.ts';
+import { type ContainerMesh, startContainerMesh } from './container-mesh.ts';
 
 /** A first build packs and commits six images. */
 const BUILD_MS_MAX = 600_000;

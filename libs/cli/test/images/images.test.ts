@@ -126,7 +126,7 @@ describe.skipIf(opened === null)('images', () => {
       '/policies/policy.yaml',
     ];
     const explained = await gatehouse('policy', 'explain', ...from, '--to', 'InferenceService/Generate');
-    expect(explained.out).toMatch(/refused \S+ by intern-may-not-run-models/);
+    expect(explained.out).toMatch(/refused \S+ by rule intern-may-not-run-models/);
     const started = await gatehouse('start');
     expect(started).toMatchObject({ code: 2, err: expect.stringContaining('from the repository') });
   }, 30_000);
@@ -136,8 +136,13 @@ describe.skipIf(opened === null)('images', () => {
       engine.podman(
         ...engine.runArguments(
           [
-            ...['--rm', '--network=none', '--memory=512m', '--user', SERVICE_USER],
-            ...['--volume', `${models}:/models`, '--tmpfs=/tmp:rw,size=64m,mode=1777', ...options],
+            '--rm',
+            '--network=none',
+            '--memory=512m',
+            `--user=${SERVICE_USER}`,
+            `--volume=${models}:/models`,
+            '--tmpfs=/tmp:rw,size=64m,mode=1777',
+            ...options,
           ],
           references['models'] ?? '',
         ),

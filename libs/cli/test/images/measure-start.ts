@@ -83,17 +83,15 @@ async function start(
   const [pid = '', startedMs = ''] = (await engine.podman('inspect', '--format', format, name)).out.split(
     ' ',
   );
-  const [user = 0, system = 0] = (await readFile(`/proc/${pid}/stat`, 'utf8'))
-    .split(') ')[1]
-    ?.split(' ')
-    .slice(11, 13)
-    .map(Number) as [number, number];
+  const [user, system] = ((await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ')[1] ?? '')
+    .split(' ')
+    .slice(11, 13);
   await engine.podman('kill', '--signal=TERM', name);
   const [code] = (await exited) as [number | null];
   if (code !== 0) throw new Error(`the sidecar ended with ${code}`);
   return {
     wholeMs: readyMs - begunMs,
     ownMs: performance.timeOrigin + readyMs - Number(startedMs),
-    processorMs: (user + system) * MS_PER_TICK,
+    processorMs: (Number(user) + Number(system)) * MS_PER_TICK,
   };
 }

@@ -1,23 +1,41 @@
-"""A project that only installed the wheel: streams a generation and prints the tokens that came."""
+"""A project that only installed the wheel: streams a generation over the network and through a sidecar, is refused, and
+prints what came of it as JSON."""
+
+import json
 import sys
-from pathlib import Path
+from typing import Any
 
 import grpc
-from gatehouse.inference.v1 import inference_pb2, inference_pb2_grpc
+from gatehouse.client import Identity, connect, to_call_failure
+from gatehouse.inference.v1.inference_pb2 import GenerateRequest
+from gatehouse.inference.v1.inference_pb2_grpc import InferenceServiceStub
 
-address, certificate, key, bundle = sys.argv[1:]
-credentials = grpc.ssl_channel_credentials(
-    root_certificates=Path(bundle).read_bytes(),
-    private_key=Path(key).read_bytes(),
-    certificate_chain=Path(certificate).read_bytes(),
-)
-options = [("grpc.ssl_target_name_override", "localhost")]
-with grpc.secure_channel(address, credentials, options) as channel:
-    inference = inference_pb2_grpc.InferenceServiceStub(channel)
-    request = inference_pb2.GenerateRequest(
-        model="smollm2-135m-instruct", prompt="Once upon a time", max_tokens=5
-    )
+address, certificate, key, bundle, sidecar = sys.argv[1:]
+identity = Identity(certificate_file=certificate, key_file=key, bundle_file=bundle)
+network = {"address": address, "server_name": "localhost", "identity": identity}
+
+
+def generate(way: dict[str, Any], model: str, **more: Any) -> dict[str, Any]:
+    request = GenerateRequest(model=model, prompt="Once upon a time", max_tokens=5)
     tokens = 0
-    for answer in inference.StreamGenerate(request, timeout=30):
-        tokens = max(tokens, answer.delta.output_tokens)
-print(tokens)
+    with connect(**way) as mesh:
+        try:
+            for answer in mesh.stub(InferenceServiceStub, "inference").StreamGenerate(request, **more):
+                tokens = max(tokens, answer.delta.output_tokens)
+        except grpc.RpcError as error:
+            failure = to_call_failure(error)
+            return {"code": failure.code.name, "reason": failure.reason, "message": failure.message}
+    return {"tokens": tokens}
+
+
+MODEL = "smollm2-135m-instruct"
+print(
+    json.dumps(
+        {
+            "network": generate(network, MODEL),
+            "sidecar": generate({"sidecar": sidecar}, MODEL),
+            "unknownModel": generate(network, "no-such-model"),
+            "stranger": generate({**network, "server_name": "elsewhere.example"}, MODEL, timeout=5),
+        }
+    )
+)

@@ -64,6 +64,13 @@ export const PINNED_TOOLS: readonly PinnedTool[] = [
   },
   {
     kind: 'go',
+    name: 'actionlint',
+    module: module('actionlint'),
+    commands: { 'github.com/rhysd/actionlint/cmd/actionlint': 'actionlint' },
+    buildTakes: 'about 10 s',
+  },
+  {
+    kind: 'go',
     name: 'grpc-interop',
     module: module('grpc-interop'),
     commands: {
@@ -103,6 +110,16 @@ export const PINNED_TOOLS: readonly PinnedTool[] = [
       'go.etcd.io/etcd/server/v3': 'etcd',
     },
     buildTakes: 'about seven minutes of two processors, and 2 GB',
+  },
+  {
+    kind: 'go',
+    name: 'protoc-gen-go',
+    module: module('protoc-gen-go'),
+    commands: {
+      'google.golang.org/protobuf/cmd/protoc-gen-go': 'protoc-gen-go',
+      'google.golang.org/grpc/cmd/protoc-gen-go-grpc': 'protoc-gen-go-grpc',
+    },
+    buildTakes: 'about 20 s',
   },
   { kind: 'python', name: 'python-hpack', requirement: 'hpack==4.2.0' },
 ];

@@ -20,7 +20,8 @@ const FOLDERS = { bin: 'usr/bin', lib: 'usr/lib', lib64: 'usr/lib64', sbin: 'usr
 
 /**
  * Writes a root file system with Node and the libraries that it is linked with, and nothing else: no shell, no package
- * manager. Libraries come from Debian's packages, whose signatures apt checks; Node is the one that the lockfile pins.
+ * manager. Libraries come from the packages of the
+ * Debian, or Ubuntu, that this runs on, whose signatures apt checks; Node is the one that the lockfile pins.
  * @param out gets `root`, and `sbom` with a list of what is in it
  */
 export async function packBase(
@@ -35,10 +36,11 @@ export async function packBase(
       await mkdir(join(tree, target), { recursive: true });
       await symlink(target, join(tree, link));
     }
+    const distribution = /^ID=(\w+)$/m.exec(await readFile('/etc/os-release', 'utf8'))?.[1] ?? 'debian';
     await download([...NODE_NEEDS, ...(python ? PYTHON_NEEDS : [])], downloads);
     const components: Component[] = [];
     for (const file of (await readdir(downloads)).filter((name) => name.endsWith('.deb')).sort())
-      components.push(await unpack(join(downloads, file), tree));
+      components.push(await unpack(join(downloads, file), { tree, distribution }));
     await removeWhatIsNotRun(tree);
     if (python) await preparePython(tree);
     components.push(await addNode(root, tree));
@@ -73,7 +75,10 @@ async function download(wanted: readonly string[], folder: string): Promise<void
   await run(folder, 'apt-get', ['-qq', 'download', ...packages]);
 }
 
-async function unpack(file: string, tree: string): Promise<Component> {
+async function unpack(
+  file: string,
+  { tree, distribution }: { readonly tree: string; readonly distribution: string },
+): Promise<Component> {
   // Packages of older releases have /lib apart from /usr/lib; here it is a link, which tar has to follow.
   const archive = `${file}.tar`;
   await run(tree, 'sh', ['-c', 'dpkg-deb --fsys-tarfile "$1" > "$2"', 'sh', file, archive]);
@@ -85,7 +90,7 @@ async function unpack(file: string, tree: string): Promise<Component> {
   const known = join(tree, 'var/lib/dpkg/status.d');
   await mkdir(known, { recursive: true });
   await writeFile(join(known, name), control);
-  const purl = `pkg:deb/debian/${encodeURIComponent(name)}@${encodeURIComponent(version)}?arch=${field('Architecture')}`;
+  const purl = `pkg:deb/${distribution}/${encodeURIComponent(name)}@${encodeURIComponent(version)}?arch=${field('Architecture')}`;
   return { type: 'library', name, version, purl, 'bom-ref': purl };
 }
 

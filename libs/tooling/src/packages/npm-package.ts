@@ -66,7 +66,8 @@ async function compile({
   // Every file by name: what the compiler meets first through node_modules it takes for somebody else's, and leaves out.
   const shared = ['any', 'duration', 'struct'].map((name) => join(source, `gen/google/protobuf/${name}.ts`));
   const details = ['status', 'error_details'].map((name) => join(source, `gen/google/rpc/${name}.ts`));
-  const sources = [...stubs, ...shared, ...details, join(source, 'status-details.ts')];
+  const own = ['status-details', 'contract-version'].map((name) => join(source, `${name}.ts`));
+  const sources = [...stubs, ...shared, ...details, ...own];
   await writeFile(
     config,
     JSON.stringify({

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { BuildOptions } from './build-options.ts';
+import { NOT_FOR_STUBS, SERVICES } from './stub-sources.ts';
 
 const run = promisify(execFile);
 
@@ -13,12 +14,9 @@ const BUILDERS = ['grpcio-tools==1.85.1', 'setuptools==80.9.0', 'wheel==0.45.1']
 const STEP_MS_MAX = 300_000;
 /** buf alone can leave types out of a set, and only on its way to a plugin. */
 const PLUGIN = fileURLToPath(new URL('keep_descriptors.py', import.meta.url));
-const SERVICES = ['inference', 'embeddings', 'orchestration'] as const;
-/** Options are for sidecars and services; a stub that had them would need their Python modules as well. */
-const NOT_FOR_STUBS = ['buf.validate', 'gatehouse.policy.v1'];
 
 /**
- * Generates Python stubs from the protos and packs them into a wheel.
+ * Generates Python stubs from the protos and packs them, with the client kit, into a wheel.
  * @returns the wheel's file
  */
 export async function buildPythonWheel({ root, out, env }: BuildOptions): Promise<string> {
@@ -28,6 +26,7 @@ export async function buildPythonWheel({ root, out, env }: BuildOptions): Promis
     const sources = join(folder, 'src');
     await mkdir(sources);
     await generate({ root, folder, sources, python });
+    await addClientKit(root, sources);
     const { version } = JSON.parse(await readFile(join(root, 'libs/client/package.json'), 'utf8')) as {
       readonly version: string;
     };
@@ -90,6 +89,15 @@ async function generate({
   );
 }
 
+/** The hand-written part: a package beside the generated ones, with what the contract says of its methods. */
+async function addClientKit(root: string, sources: string): Promise<void> {
+  const kit = join(root, 'libs/client/python/gatehouse/client');
+  const target = join(sources, 'gatehouse/client');
+  await cp(kit, target, { recursive: true, filter: (file) => !file.endsWith('__pycache__') });
+  await cp(join(root, 'libs/client/src/contract.json'), join(target, 'contract.json'));
+  await writeFile(join(target, 'py.typed'), '');
+}
+
 function project(version: string): string {
   return `[build-system]
 requires = ["setuptools"]
@@ -98,7 +106,7 @@ build-backend = "setuptools.build_meta"
 [project]
 name = "gatehouse-stubs"
 version = "${version}"
-description = "Stubs of a Gatehouse mesh's services, for grpcio"
+description = "Calls services of a Gatehouse mesh: stubs for grpcio, identities from files, deadlines from the contract"
 license = "Apache-2.0"
 license-files = ["LICENSE"]
 requires-python = ">=3.10"
@@ -109,7 +117,7 @@ where = ["src"]
 namespaces = true
 
 [tool.setuptools.package-data]
-"*" = ["*.pyi"]
+"*" = ["*.pyi", "py.typed", "contract.json"]
 `;
 }
 
