@@ -55,12 +55,10 @@ image: {{ include "gatehouse.image" (dict "values" .values "image" $values.image
 imagePullPolicy: {{ .values.images.pullPolicy }}
 restartPolicy: Always
 args: [--config, /etc/gatehouse/config/sidecar.yaml]
+{{- if include "gatehouse.audit.isShared" . }}
 env:
-  # A small nursery: the relay leaves little garbage, and a large one would only be touched once round.
-  - { name: NODE_OPTIONS, value: --max-semi-space-size=4 }
-  {{- if include "gatehouse.audit.isShared" . }}
   - { name: POD_NAME, valueFrom: { fieldRef: { fieldPath: metadata.name } } }
-  {{- end }}
+{{- end }}
 ports:
   {{- if .sidecar.inbound }}
   - { name: gatehouse-mtls, containerPort: {{ $values.ports.mtls }} }

@@ -8,10 +8,12 @@ import { type ApiServer, startApiServer } from './chart/api-server.ts';
 import { CHART, clusterTools, type HelmRun, type Manifest, manifestsOf, runHelm } from './chart/helm.ts';
 import { CERT_MANAGER, find, MATRIX, MINIMAL, render } from './chart/render-chart.ts';
 
+/** The chart of before this version, as `helm package` made it, and values that it rendered with: today's has to take them too. */
 const PREVIOUS = join(CHART, 'tests/previous');
-const PREVIOUS_CHART = join(PREVIOUS, 'gatehouse-0.1.0.tgz');
+const [PREVIOUS_CHART = ''] = (await readdir(PREVIOUS))
+  .filter((name) => name.endsWith('.tgz'))
+  .map((name) => join(PREVIOUS, name));
 const PREVIOUS_MINIMAL = join(PREVIOUS, 'values/minimal.yaml');
-/** Values that the chart of before rendered with, and that today's has to take as well. */
 const PREVIOUS_VALUES = (await readdir(join(PREVIOUS, 'values'))).toSorted();
 const DRY_RUN = ['apply', '--server-side', '--dry-run=server', '-f', '-'];
 
@@ -111,6 +113,16 @@ describe.skipIf('missing' in cluster)('a real API server', { timeout: TEST_MS_MA
       'one',
     );
     expect((await dryRun([certificate])).err).toMatch(/spec\.uris/);
+  });
+
+  test('is held against a chart of before', async () => {
+    const versions = [PREVIOUS_CHART, CHART].map(async (chart) => {
+      const { out } = await helm('show', 'chart', chart);
+      return (/^version: (\d+)\.(\d+)\.(\d+)$/m.exec(out) ?? []).slice(1).map(Number);
+    });
+    const [before = [], today = []] = await Promise.all(versions);
+    const at = today.findIndex((each, index) => each !== before[index]);
+    expect(today[at]).toBeGreaterThan(before[at] ?? Number.NaN);
   });
 
   test.each(PREVIOUS_VALUES)('accepts today’s objects over those of the chart before: %s', async (file) => {

@@ -96,7 +96,7 @@ describe.skipIf('missing' in cluster)('a pod beside a real API server', { timeou
 
   test('starts without the Role, says that it may not watch, and refuses calls', async () => {
     expect((await runbook('kubectl auth can-i')).out).toBe('no\n');
-    expect(await failing()).toBe(1);
+    await expect.poll(failing, WAIT).toBe(1);
     expect(await known()).toBe(0);
     expect(pod.output('gatehouse-sidecar')).toMatch(
       /403 endpointslices\.discovery\.k8s\.io is forbidden: User \\"system:serviceaccount:models:mesh-gatehouse-orchestration\\" cannot list resource/,

@@ -39,6 +39,18 @@ test('the image adds little to its base, runs as nobody special, and holds no so
   expect(dockerfile).toMatch(/^USER [1-9]\d*:[1-9]\d*$/m);
 });
 
+test('the image starts Node as the local mesh and the benchmarks do', async () => {
+  const dockerfile = await readFile(join(folder, 'context/Dockerfile'), 'utf8');
+  const { flags, env } = JSON.parse(await readFile(join(ROOT, 'sidecar/start-options.json'), 'utf8')) as {
+    flags: string[];
+    env: Record<string, string>;
+  };
+  const entrypoint = /^ENTRYPOINT (.*)$/m.exec(dockerfile)?.[1] ?? '';
+  expect(JSON.parse(entrypoint)).toEqual(['node', ...flags, '/app/main.js']);
+  const set = [...dockerfile.matchAll(/^ENV (\w+)=(.*)$/gm)].map(([, name, value]) => [name, value]);
+  expect(Object.fromEntries(set)).toEqual({ NODE_ENV: 'production', ...env });
+});
+
 test('a sidecar starts from it with its own contracts alone, answers its probe, and ends on SIGTERM', async () => {
   const authority = await createAuthority({
     trustDomain: 'example.org',

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Child, type ChildExit, lastLines, startChild } from './child-process.ts';
@@ -58,10 +58,10 @@ export type LocalMesh = {
 
 const READY_MS_MAX = 60_000;
 /**
- * The young generation of each process, in MiB per half. What calls leave behind is small and dies at once; with the
+ * The young generation of each service, in MiB per half. What calls leave behind is small and dies at once; with the
  * default of 16 a process holds 20 to 60 MB in which nothing lives.
  */
-const NODE_FLAGS = ['--max-semi-space-size=4'];
+const SERVICE_NODE_FLAGS = ['--max-semi-space-size=4'];
 /** What each stage of stopping may take before its processes are killed. */
 const STOP_MS_MAX = 6000;
 const LOG_LINES_SHOWN = 12;
@@ -175,31 +175,45 @@ async function startChildren(
   configs: Readonly<Record<ServiceName, ConfigFiles>>,
   options: LocalMeshOptions,
 ): Promise<void> {
-  const env = await fillCompileCache(options);
-  const start = async (name: string, program: string, config: string): Promise<void> => {
+  const sidecar = await readStartOptions(options.root);
+  const env = await fillCompileCache(options, sidecar.flags);
+  const start = async (
+    name: string,
+    program: readonly string[],
+    more: StartOptions['env'],
+  ): Promise<void> => {
     const logFile = join(parts.logsDir, `${name.replace(' ', '-')}.log`);
-    const child = await startChild({
-      name,
-      program: [...NODE_FLAGS, program, '--config', config],
-      cwd: options.root,
-      env,
-      logFile,
-    });
+    const child = await startChild({ name, program, cwd: options.root, env: { ...env, ...more }, logFile });
     parts.children.set(name, child);
   };
   for (const service of SERVICES) {
-    await start(service, serviceProgram(service), configs[service].service);
-    await start(sidecarOf(service), SIDECAR_PROGRAM, configs[service].sidecar);
+    const files = configs[service];
+    await start(service, [...SERVICE_NODE_FLAGS, serviceProgram(service), '--config', files.service], {});
+    await start(
+      sidecarOf(service),
+      [...sidecar.flags, SIDECAR_PROGRAM, '--config', files.sidecar],
+      sidecar.env,
+    );
   }
+}
+
+/** How Node is started for a sidecar: as in its image. */
+type StartOptions = { readonly flags: readonly string[]; readonly env: Readonly<Record<string, string>> };
+
+async function readStartOptions(root: string): Promise<StartOptions> {
+  return JSON.parse(await readFile(join(root, 'sidecar/start-options.json'), 'utf8')) as StartOptions;
 }
 
 /**
  * Gives the processes a place for compiled code, and fills it when it is new. A process that finds its code there starts
- * in two thirds of the time and needs 25 MB less, because nothing has to strip types.
+ * in two thirds of the time and needs 25 MB less, because nothing has to strip types. Code is kept for each set of flags.
  *
  * @returns the environment of the processes
  */
-async function fillCompileCache({ root, dataDir, env }: LocalMeshOptions): Promise<Record<string, string>> {
+async function fillCompileCache(
+  { root, dataDir, env }: LocalMeshOptions,
+  sidecarFlags: readonly string[],
+): Promise<Record<string, string>> {
   const cacheDir = env['NODE_COMPILE_CACHE'] ?? join(dataDir, 'compile-cache');
   const withCache = { ...env, NODE_COMPILE_CACHE: cacheDir };
   if (existsSync(cacheDir)) return withCache;
@@ -211,7 +225,7 @@ async function fillCompileCache({ root, dataDir, env }: LocalMeshOptions): Promi
   // A service imports start.ts late, after it has read its configuration.
   const loadService = (name: ServiceName): Promise<void> =>
     load('--import', `./services/${name}/src/start.ts`, serviceProgram(name));
-  await Promise.all([load(SIDECAR_PROGRAM), ...SERVICES.map(loadService)]);
+  await Promise.all([load(...sidecarFlags, SIDECAR_PROGRAM), ...SERVICES.map(loadService)]);
   return withCache;
 }
 

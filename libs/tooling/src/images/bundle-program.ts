@@ -31,8 +31,18 @@ export async function bundleProgram(root: string, program: Program, app: string)
   const modules: string[] = [];
   try {
     const chunkFileNames = 'chunks/[name]-[hash].js';
-    const { output } = await bundle.write({ dir: app, format: 'esm', chunkFileNames, minify: true });
-    for (const chunk of output) if (chunk.type === 'chunk') modules.push(...chunk.moduleIds);
+    const { output } = await bundle.write({
+      dir: app,
+      format: 'esm',
+      chunkFileNames,
+      minify: true,
+      charset: 'ascii',
+    });
+    for (const chunk of output) {
+      if (chunk.type !== 'chunk') continue;
+      modules.push(...chunk.moduleIds);
+      await writeFile(join(app, chunk.fileName), asciiOnly(chunk.code));
+    }
   } finally {
     await bundle.close();
   }
@@ -40,6 +50,15 @@ export async function bundleProgram(root: string, program: Program, app: string)
   await copyFile(join(root, 'LICENSE'), join(app, 'LICENSE'));
   if (program.contracts) await copyContracts(root, app);
   return packagesOf(modules);
+}
+
+/**
+ * Node keeps a source in memory, at two bytes a character once a single one is not Latin-1. The bundler escapes them in code;
+ * what is left stands in comments, which name authors.
+ */
+function asciiOnly(code: string): string {
+  const escape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  return code.replace(/[^\0-\x7f]/g, escape);
 }
 
 async function copyContracts(root: string, app: string): Promise<void> {

@@ -9,6 +9,7 @@ import { type Authority, type Credentials, createAuthority } from '@gatehouse/id
 import { ECHO_OVERLAY_FILE, EchoClient, echoDescriptorSet } from '@gatehouse/testing';
 import { type Client, credentials } from '@grpc/grpc-js';
 import { stringify } from 'yaml';
+import startOptions from '../../../start-options.json' with { type: 'json' };
 import type { EchoClientType } from '../../support/calls.ts';
 import { type Metrics, readMetrics } from '../../support/read-metrics.ts';
 import { clock, spiffe, TLS_OPTIONS, TRUST_DOMAIN } from '../../support/test-mesh.ts';
@@ -17,8 +18,6 @@ const fileOf = (path: string): string => fileURLToPath(new URL(path, import.meta
 const SIDECAR_MAIN = fileOf('../../../src/main.ts');
 const ECHO_MAIN = fileOf('../../../../libs/testing/src/main.ts');
 const QUICK_APP_MAIN = fileOf('../quick-app/main.ts');
-/** As the chart and the local mesh start it. */
-const NODE_FLAGS = ['--max-semi-space-size=4'];
 const VALID_FOR_MS = 3_600_000;
 
 const POLICY = stringify({
@@ -121,8 +120,9 @@ export async function startHostileMesh(probe: string | null = null): Promise<Hos
       ...more,
     };
     await writeFile(file(`${label}.yaml`), stringify(config));
-    const flags = probe === null ? NODE_FLAGS : [...NODE_FLAGS, '--import', probe];
+    const flags = probe === null ? startOptions.flags : [...startOptions.flags, '--import', probe];
     const child = spawn(process.execPath, [...flags, SIDECAR_MAIN, '--config', file(`${label}.yaml`)], {
+      env: { ...process.env, ...startOptions.env },
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     });
     children.push(child);
