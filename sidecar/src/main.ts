@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { performance } from 'node:perf_hooks';
 import { parseArgs } from 'node:util';
 import { formatProblem } from '@gatehouse/documents';
 import { ListenError } from '@gatehouse/sockets';

@@ -136,7 +136,7 @@ function metricsOf(
     upstreams: () => base.upstreams.views(),
     endpointSources: () => base.endpoints.views(),
     clock: base.clock,
-    identityExpiresAtMs: () => base.identity.current().notAfterMs,
+    identityTimes: () => base.identity.current(),
     identityFails: () => base.identity.problem() !== null,
     contract,
     policy: () =>

@@ -36,9 +36,8 @@ const CHANGES: Readonly<Record<ReplayDifference['change'], string>> = {
   'may-gain': 'may gain',
 };
 
-function showReport(context: CommandContext, report: ReplayReport, version: string): void {
-  const { out } = context;
-  const { differences, replayed, unchanged, passedOver, leftOut } = report;
+/** The differences alone. */
+export function showReplay({ out }: CommandContext, { differences, leftOut }: ReplayReport): void {
   const rows = differences.map((each) => [
     String(each.count),
     CHANGES[each.change],
@@ -58,6 +57,12 @@ function showReport(context: CommandContext, report: ReplayReport, version: stri
         '"may": the policy then in force did not look at something that this one asks for, so the record does not hold it',
       ),
     );
+}
+
+function showReport(context: CommandContext, report: ReplayReport, version: string): void {
+  const { out } = context;
+  const { replayed, unchanged, passedOver } = report;
+  showReplay(context, report);
   out.line(
     out.colors.dim(
       `${replayed} decisions asked again of policy ${version}: ${unchanged} the same, ${replayed - unchanged} others; ${passedOver} records passed over that no rule had decided`,

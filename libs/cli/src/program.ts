@@ -5,6 +5,7 @@ import { circuitsCommand } from './circuits-command.ts';
 import type { CommandContext } from './command-context.ts';
 import { CommandError, EXIT } from './command-error.ts';
 import { type ExplainOptions, explainCommand } from './explain-command.ts';
+import { type GateOptions, gateCommand } from './gate-command.ts';
 import { loadMethodCatalog } from './method-catalog.ts';
 import { policyDiffCommand } from './policy-diff-command.ts';
 import { type PolicySignOptions, policySignCommand } from './policy-sign-command.ts';
@@ -129,6 +130,7 @@ function addCheckingCommands(
     });
   addReplayCommand(policy, context, done);
   addAuditCommands(program, context, done);
+  addGate(program, context, done);
   const sidecar = program.command('sidecar').description('look after sidecars');
   sidecar
     .command('schema')
@@ -172,6 +174,18 @@ function addExplain(policy: Command, context: CommandContext, done: (exitCode: n
     .option('--policy <file>', 'ask this document (default: the policy that the running mesh enforces)')
     .option('--json', 'as a JSON object')
     .action(async (options: ExplainOptions) => done(await explainCommand(context, options)));
+}
+
+function addGate(program: Command, context: CommandContext, done: (exitCode: number) => void): void {
+  program
+    .command('gate')
+    .description('say whether a rollout may go on: replays its policy and compares its service levels')
+    .argument('<file>', 'what it has to show, YAML')
+    .option('--prometheus <url>', 'ask this Prometheus what both versions did', parseUrl)
+    .option('--baseline <file>', 'what was measured of the version that runs, in place of asking')
+    .option('--canary <file>', 'what was measured of the new one')
+    .option('--json', 'as a JSON object')
+    .action(async (file: string, options: GateOptions) => done(await gateCommand(context, file, options)));
 }
 
 function addPolicyComparisons(

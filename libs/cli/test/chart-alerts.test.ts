@@ -19,6 +19,7 @@ const run = promisify(execFile);
 /** The rules are asked at every minute of days. */
 const RULES_MS_MAX = 120_000;
 const RULES = join(CHART, 'alerts/gatehouse.rules.yaml');
+const TESTS = ['gatehouse.tests.yaml', 'gatehouse.day.tests.yaml'].map((name) => join(CHART, 'alerts', name));
 const RUNBOOKS = join(ROOT, 'docs/runbooks');
 const promtool = await ensurePromtool();
 
@@ -34,17 +35,13 @@ describe.skipIf(promtool === null)('promtool', { timeout: RULES_MS_MAX }, () => 
   });
 
   test('finds that each alert fires on what it is for, and is silent beside it', async () => {
-    const { stdout } = await run(promtool ?? '', [
-      'test',
-      'rules',
-      join(CHART, 'alerts/gatehouse.tests.yaml'),
-    ]);
-    expect(stdout).toContain('SUCCESS');
+    const { stdout } = await run(promtool ?? '', ['test', 'rules', ...TESTS]);
+    expect(stdout.match(/SUCCESS/g)).toHaveLength(TESTS.length);
   });
 });
 
 test('every alert is tested', async () => {
-  const tests = await readFile(join(CHART, 'alerts/gatehouse.tests.yaml'), 'utf8');
+  const tests = (await Promise.all(TESTS.map((file) => readFile(file, 'utf8')))).join('');
   for (const { alert } of alerts) expect(tests).toContain(`alertname: ${alert}`);
 });
 

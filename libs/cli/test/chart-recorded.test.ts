@@ -47,17 +47,15 @@ async function startRedis(): Promise<number> {
   await writeFile(file('redis.key'), identity['tls.key'] ?? '');
   await writeFile(file('redis-ca.crt'), release.authority.bundlePem);
   const port = await freePort();
-  server = await startRedisServer((redis as { file: string }).file, [
-    ...[
-      '--tls-port',
-      String(port),
-      '--tls-cert-file',
-      file('redis.crt'),
-      '--tls-key-file',
-      file('redis.key'),
-    ],
-    ...['--tls-ca-cert-file', file('redis-ca.crt'), '--requirepass', PASSWORD],
-  ]);
+  const options = {
+    'tls-port': String(port),
+    'tls-cert-file': file('redis.crt'),
+    'tls-key-file': file('redis.key'),
+    'tls-ca-cert-file': file('redis-ca.crt'),
+    requirepass: PASSWORD,
+  };
+  const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, value]);
+  server = await startRedisServer((redis as { file: string }).file, args);
   return port;
 }
 

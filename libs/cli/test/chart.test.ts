@@ -10,7 +10,7 @@ import { parse, stringify } from 'yaml';
 import { embeddingsConfig } from '../../../services/embeddings/src/config.ts';
 import { inferenceConfig } from '../../../services/inference/src/config.ts';
 import { orchestrationConfig } from '../../../services/orchestration/src/config.ts';
-import { CHART, type Container, type Manifest, manifestsOf, runHelm } from './chart/helm.ts';
+import { CHART, type Manifest, runHelm } from './chart/helm.ts';
 import { type KubernetesSchemas, readKubernetesSchemas } from './chart/kubernetes-schema.ts';
 import { podProblems } from './chart/pod-problems.ts';
 import {
@@ -26,7 +26,6 @@ import {
   template,
   textOf,
   tools,
-  WORKLOAD_API,
 } from './chart/render-chart.ts';
 
 let folder: string;
@@ -77,7 +76,8 @@ describe.skipIf('missing' in tools)('the chart', () => {
     const texts = (key: string) => manifests.flatMap(({ data }) => data?.[key] ?? []);
     const [sidecars, services] = [texts('sidecar.yaml'), texts('service.yaml')];
     expect(services.length).toBeGreaterThan(0);
-    expect(sidecars).toHaveLength(services.length);
+    const tests = manifests.filter(({ kind }) => kind === 'Pod');
+    expect(sidecars).toHaveLength(services.length + tests.length);
     for (const text of sidecars) expect(parseConfig(text, 'sidecar.yaml')).toHaveProperty('config');
     for (const text of services) {
       const config = parse(text) as { readonly name: string };
@@ -131,36 +131,6 @@ describe.skipIf('missing' in tools)('the chart', () => {
     });
   });
 
-  test('gives a sidecar that watches EndpointSlices a token of its own, the right to do that, and nothing to the app', async () => {
-    const manifests = await render([WORKLOAD_API]);
-    const name = 'mesh-gatehouse-orchestration';
-    expect(find(manifests, 'Role', `${name}-endpoints`)).toMatchObject({
-      rules: [{ apiGroups: ['discovery.k8s.io'], resources: ['endpointslices'], verbs: ['list', 'watch'] }],
-    });
-    const pod = podOf(manifests, 'Deployment', name);
-    const holders = [...(pod.initContainers ?? []), ...pod.containers]
-      .filter(({ volumeMounts = [] }) =>
-        volumeMounts.some((each) => each.name === 'gatehouse-kubernetes-api'),
-      )
-      .map((container) => container.name);
-    expect(holders).toEqual(['gatehouse-sidecar']);
-    const { config } = parseConfig(textOf(manifests, `${name}-sidecar`, 'sidecar.yaml'), '') as {
-      config: object;
-    };
-    expect(config).toMatchObject({
-      identity: {
-        workloadApi: 'unix:/run/gatehouse-workload-api/spire-agent.sock',
-        spiffeId: `spiffe://example.org/ns/models/sa/${name}`,
-      },
-      upstreams: [{ service: 'models/mesh-gatehouse-inference', port: 8443 }, { name: 'embeddings' }],
-      kubernetes: { tokenFile: '/etc/gatehouse/kubernetes-api/token' },
-    });
-    const others = await render([MINIMAL]);
-    expect(others.some(({ kind }) => kind === 'Role')).toBe(false);
-    const text = textOf(others, 'mesh-gatehouse-orchestration-sidecar', 'sidecar.yaml');
-    expect(text).toContain('dns: mesh-gatehouse-inference-pods.models.svc:8443');
-  });
-
   test('is held against checks that can fail', async () => {
     const manifests = await render([MINIMAL]);
     const planted = JSON.parse(
@@ -196,23 +166,7 @@ describe.skipIf('missing' in tools)('the chart', () => {
       startupProbe: { httpGet: { path: '/livez' } },
       livenessProbe: { httpGet: { path: '/livez' } },
       readinessProbe: { httpGet: { path: '/readyz' } },
-      env: [{ name: 'NODE_OPTIONS', value: '--max-semi-space-size=4' }],
     });
-  });
-
-  test('gives identity and policy to the sidecar alone, and both containers the sockets', async () => {
-    const pod = podOf(await render([MINIMAL]), 'Deployment', 'mesh-gatehouse-inference');
-    const mounts = (container?: Container) => container?.volumeMounts?.map(({ name }) => name);
-    expect(mounts(pod.initContainers?.[0])).toEqual(
-      expect.arrayContaining([
-        'gatehouse-identity',
-        'gatehouse-policy',
-        'gatehouse-admin',
-        'gatehouse-sockets',
-      ]),
-    );
-    expect(mounts(pod.containers[0])).toEqual(['service-config', 'tmp', 'models', 'gatehouse-sockets']);
-    expect(pod.securityContext?.fsGroup).toBe(64000);
   });
 
   test('restarts pods for a new configuration, and not for a new policy', async () => {
@@ -231,28 +185,6 @@ describe.skipIf('missing' in tools)('the chart', () => {
     expect(limits['gatehouse.dev/sidecar-config']).not.toBe(before['gatehouse.dev/sidecar-config']);
     const level = await annotations({ inference: { logLevel: 'debug' } });
     expect(level['gatehouse.dev/service-config']).not.toBe(before['gatehouse.dev/service-config']);
-  });
-
-  test('leaves the mTLS port reachable, and telemetry for the namespaces that are named', async () => {
-    const ports = async (files: readonly string[], name: string) =>
-      find(await render(files), 'NetworkPolicy', name).spec?.ingress;
-    expect(await ports([MINIMAL], 'mesh-gatehouse-inference')).toEqual([
-      { ports: [{ protocol: 'TCP', port: 8443 }] },
-    ]);
-    const labels = (key: string) => ({ matchLabels: { 'kubernetes.io/metadata.name': key } });
-    expect(await ports([CERT_MANAGER], 'gatehouse-inference')).toEqual([
-      {
-        ports: [{ protocol: 'TCP', port: 8443 }],
-        from: [{ namespaceSelector: labels('apps') }],
-      },
-      {
-        ports: [
-          { protocol: 'TCP', port: 9464 },
-          { protocol: 'TCP', port: 9465 },
-        ],
-        from: [{ namespaceSelector: labels('observability') }],
-      },
-    ]);
   });
 
   test('asks cert-manager for an X.509 SVID of the ServiceAccount', async () => {
@@ -283,6 +215,17 @@ describe.skipIf('missing' in tools)('the chart', () => {
     const run = await runHelm(helm, ['template', 'mesh', CHART, '--values', '-'], values);
     expect(run.err).toBe('');
     expect(run.out).toContain('desk-may-generate');
+  });
+
+  test('tells its user how to make the first call, and how to ask whether all is up', async () => {
+    const args = ['install', 'mesh', CHART, '--dry-run=client', '--namespace', 'models'];
+    const { out, err } = await runHelm(helm, [...args, '--values', CERT_MANAGER]);
+    expect(err).toBe('');
+    const notes = out.slice(out.indexOf('NOTES:'));
+    expect(notes).toContain('kubectl -n models port-forward service/gatehouse-inference 8443 &');
+    expect(notes).toContain('localhost:8443 gatehouse.inference.v1.InferenceService/Generate');
+    expect(notes).toContain('There is no\n   rule of yours yet, so nobody outside can call.');
+    expect(notes).toContain('helm test mesh -n models');
   });
 
   test('is packaged without its tests and examples', async () => {

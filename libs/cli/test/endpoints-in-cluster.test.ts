@@ -7,7 +7,7 @@ import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../../../sidecar/test/conformance/support/free-port.ts';
 import { type ApiServer, startApiServer } from './chart/api-server.ts';
-import { clusterTools, type Manifest } from './chart/helm.ts';
+import { clusterTools, type HelmRun, type Manifest } from './chart/helm.ts';
 import { LocalPod } from './chart/local-pod.ts';
 import { find, MINIMAL, podOf, render } from './chart/render-chart.ts';
 import { ROOT } from './run-cli.ts';
@@ -54,6 +54,17 @@ describe.skipIf('missing' in cluster)('a pod beside a real API server', { timeou
       )
       .map(({ verb, user }) => `${verb} as ${user.username}`);
 
+  /** Runs the line of the runbook that begins so. */
+  const runbook = async (beginning: string): Promise<HelmRun> => {
+    const page = await readFile(join(ROOT, 'docs/runbooks/GatehouseEndpointSourceFails.md'), 'utf8');
+    const line = page.split('\n').find((each) => each.startsWith(beginning)) ?? '';
+    const filled = Object.entries({ NAMESPACE, ACCOUNT: NAME, SERVICE: UPSTREAM }).reduce(
+      (said, [from, to]) => said.replaceAll(new RegExp(`\\b${from}\\b`, 'g'), to),
+      line,
+    );
+    return server.kubectl(filled.split(' ').slice(1));
+  };
+
   /** What the ServiceAccount may do, what everybody may who has an account left out. */
   const rightsIn = async (namespace: string): Promise<string[]> => {
     const args = ['auth', 'can-i', '--list', '--no-headers', '--as', ACCOUNT, '--namespace', namespace];
@@ -84,7 +95,8 @@ describe.skipIf('missing' in cluster)('a pod beside a real API server', { timeou
   });
 
   test('starts without the Role, says that it may not watch, and refuses calls', async () => {
-    expect(await failing()).toBe(1);
+    expect((await runbook('kubectl auth can-i')).out).toBe('no\n');
+    await expect.poll(failing, WAIT).toBe(1);
     expect(await known()).toBe(0);
     expect(pod.output('gatehouse-sidecar')).toMatch(
       /403 endpointslices\.discovery\.k8s\.io is forbidden: User \\"system:serviceaccount:models:mesh-gatehouse-orchestration\\" cannot list resource/,
@@ -98,6 +110,8 @@ describe.skipIf('missing' in cluster)('a pod beside a real API server', { timeou
     await apply(find(manifests, 'RoleBinding', `${NAME}-endpoints`));
     await expect.poll(failing, WAIT).toBe(0);
     await expect.poll(known, WAIT).toBe(2);
+    expect((await runbook('kubectl auth can-i')).out).toBe('yes\n');
+    expect((await runbook('kubectl get endpointslices')).out).toContain(`${UPSTREAM}-a`);
     expect(await rightsIn(NAMESPACE)).toEqual(['endpointslices.discovery.k8s.io [] [] [list watch]']);
     expect(await rightsIn('default')).toEqual([]);
     expect(await asked()).toEqual([`list as ${ACCOUNT}`, `watch as ${ACCOUNT}`]);

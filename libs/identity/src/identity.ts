@@ -12,7 +12,8 @@ export type Identity = TrustBundles & {
   /** The chain as the file holds it, leaf first. */
   readonly certificatePem: string;
   readonly keyPem: string;
-  /** When the first certificate of the chain ends, in milliseconds since the epoch. */
+  /** When the last certificate of the chain began to be valid, and when the first of them ends, in milliseconds since the epoch. */
+  readonly notBeforeMs: number;
   readonly notAfterMs: number;
   /** TLS 1.3 only, for servers and clients. */
   readonly secureContext: SecureContext;
@@ -104,6 +105,7 @@ export function makeIdentity(
       keyPem,
       bundle,
       federated: federated.bundles,
+      notBeforeMs,
       notAfterMs,
       secureContext: createSecureContext(
         contextOptions({ ...material, bundlePem: allPem({ bundle, federated: federated.bundles }) }),

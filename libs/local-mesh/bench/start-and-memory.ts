@@ -1,5 +1,5 @@
 /**
- * How long does the local mesh take to be ready, and how much memory does each process hold after the tour? The mesh
+ * How long does the local mesh take to be ready, and how much memory and how many metrics does each process have after the tour? The mesh
  * starts twice on free ports: the first start warms caches, the second counts. Linux only: memory is read from /proc.
  */
 import { execFile } from 'node:child_process';
@@ -83,6 +83,12 @@ async function startOnce(showMemory: boolean): Promise<number> {
       const target = name.endsWith('sidecar') ? SIDECAR_MEGABYTES_TARGET : MEGABYTES_TARGET[name];
       const against = target === undefined ? '' : `  (target below ${target})`;
       console.log(`  ${name.padEnd(22)} ${(await treeMegabytes(pid)).toFixed(0)}${against}`);
+    }
+    console.log('series that Prometheus would keep of each sidecar');
+    for (const [name, { telemetry }] of Object.entries(mesh.state.services)) {
+      const text = await (await fetch(`http://${telemetry}/metrics`)).text();
+      const series = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+      console.log(`  ${`${name}-sidecar`.padEnd(22)} ${series.length}`);
     }
     return readySeconds;
   } finally {

@@ -35,7 +35,8 @@ export type MetricSources = {
   readonly upstreams: () => readonly UpstreamView[];
   readonly endpointSources: () => readonly EndpointSourceView[];
   readonly clock: Clock;
-  readonly identityExpiresAtMs: () => number;
+  /** Our certificate is good from when until when. */
+  readonly identityTimes: () => { readonly notBeforeMs: number; readonly notAfterMs: number };
   /** The newest identity can't be had, or is refused. */
   readonly identityFails: () => boolean;
   readonly contract: () => ContractState;
@@ -224,7 +225,16 @@ function registerState(registry: Registry, sources: MetricSources): void {
       help: 'When our certificate expires.',
       labelNames: [],
     },
-    (metric) => metric.set(sources.identityExpiresAtMs() / 1000),
+    (metric) => metric.set(sources.identityTimes().notAfterMs / 1000),
+  );
+  gauge(
+    registry,
+    {
+      name: 'gatehouse_identity_valid_from_timestamp_seconds',
+      help: 'Since when our certificate is good.',
+      labelNames: [],
+    },
+    (metric) => metric.set(sources.identityTimes().notBeforeMs / 1000),
   );
   gauge(
     registry,
@@ -233,7 +243,7 @@ function registerState(registry: Registry, sources: MetricSources): void {
       help: 'Minutes until our certificate expires; below nought it has.',
       labelNames: [],
     },
-    (metric) => metric.set((sources.identityExpiresAtMs() - sources.clock()) / 60_000),
+    (metric) => metric.set((sources.identityTimes().notAfterMs - sources.clock()) / 60_000),
   );
   gauge(
     registry,

@@ -370,6 +370,8 @@ export class Connection implements OutputOwner, Watched {
     this.streams.abandonAll({ code: reason.code, detail: reason.detail, writtenTo });
     if (goawayText === null) output.close();
     else output.end();
+    // What a flood still sends is not even decrypted; the watchdog closes the socket when the peer does not.
+    if (reason.origin === 'local' && reason.code !== ErrorCode.NO_ERROR) this.socket.pause();
     this.handler.onClose(this, reason);
   }
 }

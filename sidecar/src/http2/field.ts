@@ -152,6 +152,10 @@ export class Field {
   readonly staticIndex: number;
   /** @internal An encoder has written this object before: it is worth a place in a table. */
   reused = false;
+  /** @internal Id of the encoder's table that it was last put or found in, 0 before; and its number there. */
+  tableId = 0;
+  /** @internal */
+  tableNumber = 0;
 
   /** @param wellFormed the value needs no check */
   constructor(name: FieldName, value: string, neverIndex: boolean, wellFormed = false) {

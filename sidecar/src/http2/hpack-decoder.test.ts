@@ -176,3 +176,32 @@ describe('the decoder', () => {
     expect(decoder.fields[0]?.neverIndex).toBe(false);
   });
 });
+
+describe('a block that comes again', () => {
+  const added = (name: string): string => `40 01 ${Buffer.from(name).toString('hex')} 01 31`;
+
+  it('means the same list, as one object, for as long as the table stays the same', () => {
+    const decoder = new HpackDecoder(4096, LIMITS);
+    decode(decoder, added('a'));
+    expect(decode(decoder, 'be 88')).toEqual(['a: 1', ':status: 200']);
+    const { fields } = decoder;
+    expect(decode(decoder, 'be 88')).toEqual(['a: 1', ':status: 200']);
+    expect(decoder.fields).toBe(fields);
+    decode(decoder, added('b'));
+    expect(decode(decoder, 'be 88')).toEqual(['b: 1', ':status: 200']);
+    expect(decode(decoder, 'bf 88')).toEqual(['a: 1', ':status: 200']);
+  });
+
+  it('is invalid where its entry has gone, or where a smaller table was to be announced first', () => {
+    const decoder = new HpackDecoder(4096, LIMITS);
+    decode(decoder, added('a'));
+    for (let i = 0; i < 2; i++) expect(decode(decoder, 'be')).toEqual(['a: 1']);
+    decoder.tableSizeAcknowledged(100);
+    expect(decode(decoder, 'be')).toBe(Decoded.INVALID);
+    const other = new HpackDecoder(4096, LIMITS);
+    decode(other, added('a'));
+    for (let i = 0; i < 2; i++) expect(decode(other, 'be')).toEqual(['a: 1']);
+    expect(decode(other, '20 88')).toEqual([':status: 200']);
+    expect(decode(other, 'be')).toBe(Decoded.INVALID);
+  });
+});

@@ -3,6 +3,7 @@ import { Field, type FieldName, fieldName } from './field.ts';
 import { internedField, internField, literalHash } from './field-intern.ts';
 import { HpackTable } from './hpack-table.ts';
 import { huffmanDecode } from './huffman.ts';
+import { RepeatedBlocks } from './repeated-blocks.ts';
 
 /** Result of decoding a block. */
 export const Decoded = {
@@ -40,12 +41,15 @@ let scratch: Buffer = Buffer.allocUnsafeSlow(8192);
 const gathered: Field[] = [];
 
 export class HpackDecoder {
-  /** The last block's fields; a new array for each block, the caller's to keep. */
-  fields: Field[] = [];
+  /** The last block's fields; may be kept, and is never changed: blocks that are alike share their list. */
+  fields: readonly Field[] = [];
   private readonly table: HpackTable;
+  private readonly repeated = new RepeatedBlocks();
   private readonly limits: HeaderListLimits;
   private tableBytesMax: number;
   private sizeUpdateDue = false;
+  /** The block so far holds nothing but references to entries of the tables. */
+  private onlyReferences = true;
   private bytes: Buffer = scratch;
   private pos = 0;
   private end = 0;
@@ -65,9 +69,15 @@ export class HpackDecoder {
 
   /** Decodes one whole header block `[start, end)`. @returns one of Decoded */
   decode(bytes: Buffer, start: number, end: number): number {
+    const known = this.sizeUpdateDue ? null : this.repeated.find(bytes, start, end, this.table.version);
+    if (known !== null) {
+      this.fields = known;
+      return Decoded.OK;
+    }
     this.bytes = bytes;
     this.pos = start;
     this.end = end;
+    this.onlyReferences = true;
     if (!this.sizeUpdates()) return Decoded.INVALID;
     const limits = this.limits;
     let listBytes = 0;
@@ -84,7 +94,9 @@ export class HpackDecoder {
     }
     this.fields = gathered.slice(0, kept);
     this.bytes = scratch; // A connection that falls silent holds no read buffer.
-    return count === kept ? Decoded.OK : Decoded.OVER_LIMIT;
+    if (count !== kept) return Decoded.OVER_LIMIT;
+    if (this.onlyReferences) this.repeated.keep(bytes, start, end, this.table.version, this.fields);
+    return Decoded.OK;
   }
 
   /** Size updates stand at the beginning of a block only (RFC 7541 §4.2). */
@@ -92,6 +104,7 @@ export class HpackDecoder {
     while (this.pos < this.end && ((this.bytes[this.pos] as number) & 0xe0) === 0x20) {
       const size = this.integer(0x1f);
       if (size === INTEGER_INVALID || size > this.tableBytesMax) return false;
+      this.onlyReferences = false;
       this.table.resize(size);
       this.sizeUpdateDue = false;
     }
@@ -113,6 +126,7 @@ export class HpackDecoder {
   }
 
   private literal(prefixMask: number, neverIndex: boolean): Field | null {
+    this.onlyReferences = false;
     const index = this.integer(prefixMask);
     if (index === INTEGER_INVALID) return null;
     let name: FieldName | null = null;

@@ -10,8 +10,7 @@ const LIMITS = { headerListBytesMax: 1_000_000, headerFieldsMax: 1_000 };
 
 function encode(encoder: HpackEncoder, fields: readonly Field[]): Buffer {
   const out = new OutputBuffer(new PassThrough(), { onOutputWritten() {} });
-  encoder.begin(out);
-  for (const one of fields) encoder.write(out, one);
+  encoder.write(out, fields);
   return Buffer.from(out.bytes.subarray(0, out.length));
 }
 
@@ -24,6 +23,22 @@ describe('the encoder', () => {
     expect(encode(encoder, [repeated]).length).toBe(18);
     expect(encode(encoder, [repeated])[0]).toBe(0x40);
     expect(encode(encoder, [repeated])).toEqual(Buffer.from([0xbe]));
+  });
+
+  it('writes a list that comes again as before, and anew once the table or its size has changed', () => {
+    const encoder = new HpackEncoder(4096);
+    const decoder = new HpackDecoder(4096, LIMITS);
+    const head = [field(':status', '200'), field('x-repeated', 'value')];
+    const others = Array.from({ length: 90 }, (_, i) => [field('x-other', String(i).padStart(20, '-'))]);
+    for (const [turn, other] of others.entries()) {
+      if (turn === 80) encoder.peerTableBytes(64);
+      // An entry is made for what comes a second time, and in the end the table is too small for all of them.
+      for (const list of [head, other, head, other, head, head]) {
+        const block = encode(encoder, list);
+        expect(decoder.decode(block, 0, block.length)).toBe(Decoded.OK);
+        expect(text(decoder.fields)).toEqual(text(list));
+      }
+    }
   });
 
   it('sends a row of the static table as its index', () => {

@@ -9,11 +9,30 @@ import type { OutputBuffer } from './output-buffer.ts';
 
 /** Shorter strings are copied by a loop; longer ones are worth the call into native code. */
 const LOOP_COPY_MAX = 14;
+/** Whole blocks are kept up to this size: as many bytes as a loop copies sooner than a call into native code. */
+const KEPT_BLOCK_BYTES_MAX = 20;
+/** Lists whose blocks are kept, from 1, a power of two. */
+const KEPT_BLOCKS_MAX = 8;
 /** Bytes that the representation's integers can take beside the strings: three integers of at most six bytes. */
 const OVERHEAD_BYTES = 18;
 
+/** What was written for a list, which holds for as long as the table stays the same. */
+class KeptBlock {
+  fields: readonly Field[];
+  tableVersion = -1;
+  length = 0;
+  readonly bytes = new Uint8Array(KEPT_BLOCK_BYTES_MAX);
+
+  constructor(fields: readonly Field[]) {
+    this.fields = fields;
+  }
+}
+
 export class HpackEncoder {
   private readonly table: HpackTable;
+  /** By the length of the list: a head's and the trailers' differ. Nothing but references to entries is kept. */
+  private readonly kept: (KeptBlock | undefined)[] = [];
+  private onlyReferences = true;
   private readonly numbers = new Map<Field, number>();
   private readonly tableBytesMax: number;
   private smallestPending = -1;
@@ -35,9 +54,32 @@ export class HpackEncoder {
     this.sizePending = size;
   }
 
-  /** Begins a block. */
-  begin(out: OutputBuffer): void {
-    if (this.sizePending < 0) return;
+  /** Writes a whole block. A list that is the same object as one before holds the same fields. */
+  write(out: OutputBuffer, fields: readonly Field[]): void {
+    if (this.sizePending >= 0) this.sizeUpdates(out);
+    const kept = this.kept[fields.length & (KEPT_BLOCKS_MAX - 1)];
+    if (kept?.fields === fields && kept.tableVersion === this.table.version) return copy(out, kept);
+    const start = out.length;
+    this.onlyReferences = true;
+    for (let i = 0; i < fields.length; i++) this.field(out, fields[i] as Field);
+    if (this.onlyReferences) this.keep(fields, out, start);
+  }
+
+  /** The list's bytes are kept when it comes for the second time: most lists come but once. */
+  private keep(fields: readonly Field[], out: OutputBuffer, start: number): void {
+    const place = fields.length & (KEPT_BLOCKS_MAX - 1);
+    const kept = (this.kept[place] ??= new KeptBlock(fields));
+    const length = out.length - start;
+    kept.tableVersion = -1;
+    if (kept.fields === fields && length <= KEPT_BLOCK_BYTES_MAX) {
+      kept.tableVersion = this.table.version;
+      kept.length = length;
+      kept.bytes.set(out.bytes.subarray(start, out.length));
+    }
+    kept.fields = fields;
+  }
+
+  private sizeUpdates(out: OutputBuffer): void {
     out.room(2 * 6);
     if (this.smallestPending < this.sizePending) this.sizeUpdate(out, this.smallestPending);
     this.sizeUpdate(out, this.sizePending);
@@ -51,19 +93,17 @@ export class HpackEncoder {
     writeInteger(out, 0x20, 0x1f, size);
   }
 
-  write(out: OutputBuffer, field: Field): void {
+  private field(out: OutputBuffer, field: Field): void {
     out.room(OVERHEAD_BYTES + field.name.length + field.value.length);
     if (field.staticIndex !== 0) {
       out.bytes[out.length++] = 0x80 | field.staticIndex;
       return;
     }
+    const index = this.indexOf(field);
+    if (index !== 0) return writeInteger(out, 0x80, 0x7f, index);
+    this.onlyReferences = false;
     if (field.neverIndex) return writeLiteral(out, 0x10, 0x0f, field);
     if (field.fieldName.indexing !== Indexing.ALLOWED) return writeLiteral(out, 0x00, 0x0f, field);
-    const number = this.numbers.get(field);
-    if (number !== undefined) {
-      const index = this.table.indexOf(number);
-      if (index !== 0) return writeInteger(out, 0x80, 0x7f, index);
-    }
     if (!field.reused || field.size * 2 > this.table.sizeMax) {
       field.reused = true;
       return writeLiteral(out, 0x00, 0x0f, field);
@@ -71,8 +111,20 @@ export class HpackEncoder {
     writeLiteral(out, 0x40, 0x3f, field);
     this.table.insert(field);
     this.numbers.set(field, this.table.inserted);
+    field.tableId = this.table.id;
+    field.tableNumber = this.table.inserted;
     // Evicted fields leave their numbers behind; swept when they outnumber the entries.
     if (this.numbers.size > 2 * this.table.count + 16) this.dropEvicted();
+  }
+
+  /** The field's index in the table, or 0. Most fields were last written into this table, and say themselves where. */
+  private indexOf(field: Field): number {
+    if (field.tableId === this.table.id) return this.table.indexOf(field.tableNumber);
+    const number = field.tableId === 0 ? undefined : this.numbers.get(field);
+    if (number === undefined) return 0;
+    field.tableId = this.table.id;
+    field.tableNumber = number;
+    return this.table.indexOf(number);
   }
 
   private dropEvicted(): void {
@@ -80,6 +132,14 @@ export class HpackEncoder {
       if (this.table.indexOf(number) === 0) this.numbers.delete(field);
     }
   }
+}
+
+function copy(out: OutputBuffer, { bytes, length }: KeptBlock): void {
+  out.room(length);
+  const to = out.bytes;
+  const at = out.length;
+  for (let i = 0; i < length; i++) to[at + i] = bytes[i] as number;
+  out.length = at + length;
 }
 
 function writeLiteral(out: OutputBuffer, mark: number, prefixMask: number, field: Field): void {

@@ -1,13 +1,19 @@
 /** The dynamic table of HPACK (RFC 7541 §2.3.2, §4): newest first, evicting from the other end. */
 import { type Field, STATIC_FIELDS } from './field.ts';
 
+let tables = 0;
+
 export class HpackTable {
+  /** Of this process, from 1. */
+  readonly id: number = ++tables;
   /** Size of the entries as RFC 7541 §4.1 counts it. */
   size = 0;
   /** Entries held. */
   count = 0;
   /** Entries ever inserted; the newest one has this number, and an entry keeps its number. */
   inserted = 0;
+  /** While it stays the same, every index means the same field. */
+  version = 0;
   sizeMax: number;
   private readonly ring: (Field | null)[];
   private readonly mask: number;
@@ -37,6 +43,7 @@ export class HpackTable {
 
   /** Adds an entry and evicts as many as needed; one larger than the table empties it (RFC 7541 §4.4). */
   insert(field: Field): void {
+    this.version++;
     const room = this.sizeMax - field.size;
     while (this.count > 0 && this.size > room) this.evict();
     if (room < 0) return;
@@ -47,6 +54,7 @@ export class HpackTable {
   }
 
   resize(sizeMax: number): void {
+    this.version++;
     this.sizeMax = sizeMax;
     while (this.size > sizeMax) this.evict();
   }

@@ -72,6 +72,7 @@ describe('a flood is cut off with ENHANCE_YOUR_CALM:', () => {
     const free = kind === 'settings-flood' ? -1 : kind === 'ping-flood' ? 1 : 0;
     expect(cutOff(peer, piece, 100)).toBe(6 + free);
     expect(peer.recorder.lines).toContain(`violation ${kind}`);
+    expect(peer.connection.socket.isPaused()).toBe(true);
     await expect.poll(() => peer.goawayCode).toBe(CALM);
   });
 

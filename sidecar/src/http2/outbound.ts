@@ -213,8 +213,7 @@ export class Outbound {
     output.room(FRAME_HEAD_BYTES);
     const head = output.length;
     output.length = head + FRAME_HEAD_BYTES;
-    encoder.begin(output);
-    for (let i = 0; i < fields.length; i++) encoder.write(output, fields[i] as Field);
+    encoder.write(output, fields);
     const count = output.length - head - FRAME_HEAD_BYTES;
     const endFlag = endStream ? Flag.END_STREAM : 0;
     if (count <= this.frameBytesMax) {

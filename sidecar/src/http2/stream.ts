@@ -26,7 +26,8 @@ export interface StreamReset {
 export interface StreamHandler {
   /**
    * The head of the request or response; a second call brings the trailers (then `endStream` is true). Informational
-   * responses are dropped. The fields are checked against RFC 9113 §8 and the array is the handler's to keep.
+   * responses are dropped. The fields are checked against RFC 9113 §8. The list may be kept and not be changed: messages
+   * that are alike share it.
    */
   onHeaders(stream: Stream, fields: readonly Field[], endStream: boolean): void;
   /**

@@ -56,6 +56,8 @@ const EGRESS: DecisionFacts = Object.freeze({
 export function authorise(call: Authenticated, policy: Policy | null, nowMs: number): Permitted | Refusal {
   if (policy === null) return permit(call, EGRESS);
   const rules = call.peer.rulesUnder(policy);
+  const known = call.peer.allowedLast;
+  if (known !== null && known.decision === rules.settled(call.method)) return permit(call, known.facts);
   const { method, model, token, requestValues } = call;
   const request = {
     method,
@@ -68,7 +70,6 @@ export function authorise(call: Authenticated, policy: Policy | null, nowMs: num
   const decision = rules.decide(request);
   const shadow = rules.shadowOf(request, decision);
   // Nearly all calls of one caller are allowed by the same rule, and what is to be said about that is the same.
-  const known = call.peer.allowedLast;
   if (shadow === null && known !== null && known.decision === decision) return permit(call, known.facts);
   const rule = decision.ruleId === null ? undefined : policy.rule(decision.ruleId);
   const facts: DecisionFacts = {

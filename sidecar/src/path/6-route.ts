@@ -2,6 +2,7 @@ import type { Stream, StreamHandler } from '../http2/index.ts';
 import type {
   AppPool,
   Attempt,
+  CallerHash,
   ConnectProblem,
   FailureCause,
   Outcome,
@@ -30,7 +31,7 @@ export interface Target {
 
 /** Towards the app there is one place, and no choice. */
 export function routeInbound(call: Admitted, app: AppPool): Routed {
-  call.target = new AppTarget(app, call.identity);
+  call.target = new AppTarget(app, call.peer.callerHash);
   return call as Routed;
 }
 
@@ -64,19 +65,19 @@ export function routeEgress(
 
 class AppTarget implements Target {
   readonly #app: AppPool;
-  readonly #identity: string;
+  readonly #caller: CallerHash;
 
-  constructor(app: AppPool, identity: string) {
+  constructor(app: AppPool, caller: CallerHash) {
     this.#app = app;
-    this.#identity = identity;
+    this.#caller = caller;
   }
 
   openStream(handler: StreamHandler): Stream | null {
-    return this.#app.openStream(this.#identity, handler);
+    return this.#app.openStream(this.#caller, handler);
   }
 
   ready(timeoutMs: number): Promise<ConnectProblem | null> {
-    return this.#app.ready(this.#identity, timeoutMs);
+    return this.#app.ready(this.#caller, timeoutMs);
   }
 
   settle(): void {

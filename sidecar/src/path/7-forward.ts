@@ -15,10 +15,16 @@ import { checkResponseHead, grpcStatusIn } from './response-head.ts';
 import { failureCauseOf, isOfPolicy, resetToGrpcStatus } from './status-mapping.ts';
 import type { UsageMeter } from './usage-meter.ts';
 
+/** An answer that is there in full. */
+export interface Answer {
+  /** Passes on its last header block. */
+  sendStatus(): void;
+}
+
 /** What forward tells the rest of the path. */
 export interface ForwardOwner {
-  /** The upstream has answered in full with this status; `sendStatus` passes on the response's last header block. */
-  onAnswered(status: GrpcStatus, sendStatus: () => void): void;
+  /** The upstream has answered in full with this status. */
+  onAnswered(status: GrpcStatus, answer: Answer): void;
   /** The call can't be answered by an upstream. */
   onFailed(refusal: Refusal): void;
   /** So many bytes of the request have left to the present upstream. */
@@ -49,7 +55,7 @@ const CONNECTS_COUNTED_MAX = 2;
  * Until the response begins, the request is kept, so that a call which was never processed (RFC 9113 §8.7), or which the
  * contract calls idempotent, can go elsewhere. This object is the handler of the upstream's stream.
  */
-export class Forwarding implements StreamHandler {
+export class Forwarding implements StreamHandler, Answer {
   readonly #call: Routed;
   readonly #owner: ForwardOwner;
   readonly #caller: Stream;
@@ -71,6 +77,8 @@ export class Forwarding implements StreamHandler {
   /** The request is no longer kept: there will be no other try. */
   #committed = false;
   #headSent = false;
+  /** The response's last header block, as the caller is to have it. */
+  #status: readonly Field[] = NO_FIELDS;
   /** A message of the response has begun, which counts as a success. */
   #answering = false;
   #over = false;
@@ -117,10 +125,11 @@ export class Forwarding implements StreamHandler {
     this.#responses = new MessageScanner(call.method.responseBytesMax, single ? 1 : Number.POSITIVE_INFINITY);
   }
 
-  start(): void {
+  /** @param nowMs the clock */
+  start(nowMs: number): void {
     const stream = this.#target.openStream(this);
     if (stream === null) void this.#wait();
-    else this.#begin(stream);
+    else this.#begin(stream, nowMs);
   }
 
   /** More of the request, `chunk[start, end)`. */
@@ -185,7 +194,7 @@ export class Forwarding implements StreamHandler {
   onHeaders(stream: Stream, fields: readonly Field[], endStream: boolean): void {
     if (this.#over || stream !== this.#upstream) return;
     if (this.#headSent) {
-      this.#finish(fields, false);
+      this.#finish(fields);
       return;
     }
     const refusal = checkResponseHead(fields);
@@ -196,7 +205,7 @@ export class Forwarding implements StreamHandler {
       const status = grpcStatusIn(fields);
       if (status === GrpcStatus.UNAVAILABLE && this.#canRetry(false))
         this.#retry('unavailable', 'UNAVAILABLE');
-      else this.#finish(fields, true);
+      else this.#finish(fields);
     } else {
       const passed = this.#passable(this.#filter?.fields(fields) ?? fields);
       if (isRefusal(passed)) {
@@ -325,12 +334,12 @@ export class Forwarding implements StreamHandler {
     if (!upstream.cancel(code, () => onGone())) onGone = admission.linger(identity);
   }
 
-  #begin(stream: Stream): void {
+  #begin(stream: Stream, nowMs: number): void {
     this.#upstream = stream;
     this.#call.attempts += 1;
     if (this.#call.attempts > 1) this.#traceparent = this.#owner.triedAgain();
     this.#sentBytes = 0;
-    this.#sentAtMs = this.#clock();
+    this.#sentAtMs = nowMs;
     const chunks = this.#request.chunks;
     const last = chunks.length - 1;
     const head = requestHead(this.#call, {
@@ -361,7 +370,7 @@ export class Forwarding implements StreamHandler {
       }
       const stream = target.openStream(this);
       if (stream !== null) {
-        this.#begin(stream);
+        this.#begin(stream, this.#clock());
         return;
       }
     }
@@ -429,11 +438,11 @@ export class Forwarding implements StreamHandler {
       return;
     }
     this.#target = next;
-    this.start();
+    this.start(this.#clock());
   }
 
   /** Passes on the response's last header block, and before it what a filter has held back. */
-  #finish(trailers: readonly Field[], trailersOnly: boolean): void {
+  #finish(trailers: readonly Field[]): void {
     const fields = this.#endGate() ?? this.#passable(this.#filter?.fields(trailers) ?? trailers);
     if (isRefusal(fields)) {
       this.#refuse(fields);
@@ -442,14 +451,18 @@ export class Forwarding implements StreamHandler {
     this.#close();
     this.#commit();
     const status = grpcStatusIn(fields);
-    const cause = isOfPolicy(fields) ? null : failureCauseOf(status);
-    if (cause !== null) this.#target.settle('failure', cause);
+    const cause = failureCauseOf(status);
+    if (cause !== null && !isOfPolicy(fields)) this.#target.settle('failure', cause);
     else this.#target.settle(status === GrpcStatus.OK ? 'success' : 'neutral');
     if (this.#upstream?.localEnded === false) this.#leave(ErrorCode.NO_ERROR);
     this.#target.release();
-    this.#owner.onAnswered(status, () =>
-      trailersOnly ? this.#caller.sendHeaders(fields, true) : this.#caller.sendTrailers(fields),
-    );
+    this.#status = fields;
+    this.#owner.onAnswered(status, this);
+  }
+
+  sendStatus(): void {
+    if (this.#headSent) this.#caller.sendTrailers(this.#status);
+    else this.#caller.sendHeaders(this.#status, true);
   }
 
   #passable(fields: readonly Field[] | Refusal): readonly Field[] | Refusal {
@@ -474,5 +487,6 @@ export class Forwarding implements StreamHandler {
   }
 }
 
+const NO_FIELDS: readonly Field[] = [];
 const RESPONSE_TOO_LARGE: Refusal = { kind: 'metadata-too-large', side: 'response' };
 const ENDED_INSIDE_MESSAGE: Refusal = { kind: 'upstream-malformed', cause: 'it ended inside a message' };

@@ -165,11 +165,12 @@ export class Observer {
     return this.#with.audit?.recordBeforeAnswer(call, outcome) ?? null;
   }
 
-  /** Keeps the decision. @returns its id */
-  decided(call: Call): string {
+  /** Keeps the decision. */
+  decided(call: Call): void {
     const shadow = call.decision?.shadow;
     if (shadow) this.#with.metrics.shadow.add(call.identity, call.path.slice(1), shadow.would);
-    return this.#with.decisions.add(call, call.decidedAtMs);
+    call.decisions = this.#with.decisions;
+    call.decisionNumber = this.#with.decisions.add(call, call.decidedAtMs);
   }
 
   end(call: Call, outcome: Outcome): void {

@@ -59,6 +59,9 @@ export class CallMetrics {
   readonly direction: Direction;
   /** By `:path`, whose string keeps its hash: the same one comes with every call. */
   readonly #methods = new Map<string, MethodMetrics>();
+  /** The method counted last: calls in a row are often of one, and its text the same object. */
+  #newestKey = '';
+  #newest = new MethodMetrics();
   readonly #refusals = new Map<string, number>();
   /** By the caller's workload identity. */
   readonly callers = new BoundedCounters(CALLERS_MAX, () => new NamedCalls());
@@ -138,8 +141,11 @@ export class CallMetrics {
 
   #of(path: string | null): MethodMetrics {
     const key = path ?? PATH_OTHER;
+    if (key === this.#newestKey) return this.#newest;
     let metrics = this.#methods.get(key);
     if (metrics === undefined) this.#methods.set(key, (metrics = new MethodMetrics()));
+    this.#newestKey = key;
+    this.#newest = metrics;
     return metrics;
   }
 }

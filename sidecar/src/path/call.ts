@@ -10,6 +10,7 @@ import type { DecisionFacts, Permit } from './4-authorise.ts';
 import type { Admission } from './5-admit.ts';
 import type { Target } from './6-route.ts';
 import type { ConnectionPeer } from './connection-peer.ts';
+import type { DecisionLog } from './decision-log.ts';
 import type { UsageMeter } from './usage-meter.ts';
 
 /** inbound: from the network to the app. egress: from the app to the network. */
@@ -30,6 +31,8 @@ export class Call {
   /** The caller's stream. */
   readonly stream: Stream;
   readonly startedAtMs: number;
+  /** The clock when the call last had to wait; what follows at once goes by it, since to read the clock costs as much as many a stage. */
+  nowMs: number;
 
   /** Of the request's head; set by accept. */
   fields: readonly Field[] = [];
@@ -48,7 +51,6 @@ export class Call {
   identity = '';
   token: VerifiedToken | null = null;
   decision: DecisionFacts | null = null;
-  /** When it was decided; what follows at once goes by it too, since the clock costs as much as many a stage. */
   decidedAtMs = 0;
   permit: Permit | null = null;
   admission: Admission | null = null;
@@ -74,8 +76,9 @@ export class Call {
   breakerState = '';
   /** Tries that were begun: something was sent. */
   attempts = 0;
-  /** Empty until decided. */
-  decisionId = '';
+  /** Where its decision is kept, and under which number; null until decided. */
+  decisions: Pick<DecisionLog, 'idOf'> | null = null;
+  decisionNumber = 0;
   /** What counts its tokens; null where nothing tells of any. */
   meter: UsageMeter | null = null;
   /** Tokens used so far, where the app's answers were read for them. */
@@ -90,6 +93,12 @@ export class Call {
     this.direction = direction;
     this.stream = stream;
     this.startedAtMs = startedAtMs;
+    this.nowMs = startedAtMs;
+  }
+
+  /** Empty until decided. */
+  get decisionId(): string {
+    return this.decisions?.idOf(this.decisionNumber) ?? '';
   }
 
   /** How often each detector has found something, by its name. */

@@ -1,11 +1,13 @@
 import type { PeerIdentity } from '@gatehouse/identity';
 import { type Field, field } from '../http2/index.ts';
 import type { Decision, IdentityRules, Policy } from '../policy/index.ts';
+import { type CallerHash, callerHash } from '../upstream/index.ts';
 import type { DecisionFacts } from './4-authorise.ts';
 
 /** Who is at the other end of a connection, and what was worked out about them once. */
 export class ConnectionPeer {
   readonly spiffeId: string;
+  readonly callerHash: CallerHash;
   /** Empty for the local app. */
   readonly trustDomain: string;
   readonly notAfterMs: number;
@@ -26,6 +28,7 @@ export class ConnectionPeer {
 
   private constructor(peer: PeerIdentity | null, own: string) {
     this.spiffeId = peer?.spiffeId ?? own;
+    this.callerHash = callerHash(this.spiffeId);
     this.trustDomain = peer?.trustDomain ?? '';
     this.notAfterMs = peer?.notAfterMs ?? Number.POSITIVE_INFINITY;
     this.thumbprint = peer?.thumbprint ?? '';

@@ -52,7 +52,7 @@ test('the limit counts refusals alone where only refusals are asked for', () => 
 
 test('every decision has an id of its own that begins with the prefix, also after the ring has turned', () => {
   const log = new DecisionLog(2, 'abc');
-  const ids = Array.from({ length: 200 }, (_, i) => log.add(decided('M', true), i));
+  const ids = Array.from({ length: 200 }, (_, i) => log.idOf(log.add(decided('M', true), i)));
   expect(new Set(ids).size).toBe(200);
   for (const id of ids) expect(id).toMatch(/^abc-[0-9a-z]+$/);
   expect(log.newest(1, false)[0]?.decisionId).toBe(ids.at(-1));

@@ -63,8 +63,8 @@ export class DecisionLog {
     this.#prefix = prefix;
   }
 
-  /** Keeps the decision about a call. @returns its id */
-  add(call: Call, timeMs: number): string {
+  /** Keeps the decision about a call. @returns its number, of which `idOf` makes its id */
+  add(call: Call, timeMs: number): number {
     const index = this.#count % this.#ring.length;
     const place = this.#ring[index] as Place;
     place.number = this.#count;
@@ -76,12 +76,12 @@ export class DecisionLog {
     place.requestValues = call.requestValues;
     place.token = call.token;
     this.#count += 1;
-    return this.#idOf(place.number);
+    return place.number;
   }
 
   /** Undefined: there was none of this id, or it has left the ring. */
   find(decisionId: string): LoggedDecision | undefined {
-    const place = this.#newestFirst().find(({ number }) => this.#idOf(number) === decisionId);
+    const place = this.#newestFirst().find(({ number }) => this.idOf(number) === decisionId);
     return place && this.#record(place);
   }
 
@@ -90,6 +90,11 @@ export class DecisionLog {
       .filter(({ decision }) => !(refusedOnly && decision?.allowed === true))
       .slice(0, limit)
       .map((place) => this.#record(place));
+  }
+
+  /** The id of a decision. To make one costs more than to keep the decision, and most are never asked for. */
+  idOf(number: number): string {
+    return `${this.#prefix}-${number.toString(36)}`;
   }
 
   #newestFirst(): Place[] {
@@ -111,14 +116,10 @@ export class DecisionLog {
     return this.#traceIds[at] === 0 ? '' : this.#traceIds.toString('latin1', at, at + TRACE_ID_LENGTH);
   }
 
-  #idOf(number: number): string {
-    return `${this.#prefix}-${number.toString(36)}`;
-  }
-
   #record(place: Place): LoggedDecision {
     const { number, timeMs, decision, identity, path, requestValues, token } = place;
     return {
-      decisionId: this.#idOf(number),
+      decisionId: this.idOf(number),
       timeMs,
       allowed: decision?.allowed ?? false,
       ruleId: decision?.ruleId ?? '',

@@ -1,6 +1,6 @@
 import { ErrorCode, type Field, type Stream, type StreamHandler, type StreamReset } from '../http2/index.ts';
 import type { Target } from './6-route.ts';
-import type { Forwarding, ForwardOwner } from './7-forward.ts';
+import type { Answer, Forwarding, ForwardOwner } from './7-forward.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import type { Call } from './call.ts';
 import type { Expiring } from './deadline-wheel.ts';
@@ -17,8 +17,8 @@ export interface PassageOwner {
   /** The first message is there whole. */
   firstMessage(passage: Passage, framed: Buffer): void;
   refuse(passage: Passage, refusal: Refusal): void;
-  /** The upstream has answered in full with this status, which `sendStatus` passes on. */
-  answered(passage: Passage, status: GrpcStatus, sendStatus: () => void): void;
+  /** The upstream has answered in full with this status. */
+  answered(passage: Passage, status: GrpcStatus, answer: Answer): void;
   /** Another try is wanted. @returns the next target, or why there is none */
   reroute(passage: Passage, reason: string): Target | Refusal;
   /** A try that is not the first has begun. @returns what it sends as `traceparent` */
@@ -111,11 +111,11 @@ export class Passage implements StreamHandler, Expiring, ForwardOwner {
 
   forwardTo(forwarding: Forwarding): void {
     this.#forwarding = forwarding;
-    forwarding.start();
+    forwarding.start(this.call.nowMs);
   }
 
-  onAnswered(status: GrpcStatus, sendStatus: () => void): void {
-    this.#owner.answered(this, status, sendStatus);
+  onAnswered(status: GrpcStatus, answer: Answer): void {
+    this.#owner.answered(this, status, answer);
   }
 
   onFailed(refusal: Refusal): void {

@@ -11,7 +11,7 @@ import { type Authenticated, authenticate } from './3-authenticate.ts';
 import { authorise, type Permitted, refusedByToken } from './4-authorise.ts';
 import type { AdmissionControl, Admitted, Placed } from './5-admit.ts';
 import { type Routed, routeEgress, routeInbound, type Target } from './6-route.ts';
-import { Forwarding, type ForwardLimits } from './7-forward.ts';
+import { type Answer, Forwarding, type ForwardLimits } from './7-forward.ts';
 import type { Observer, Outcome } from './8-observe.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import { Call, type Clock, type Direction } from './call.ts';
@@ -89,29 +89,46 @@ export class Pipeline implements PassageOwner {
 
   /** First leg: who calls what. */
   arrive(passage: Passage, fields: readonly Field[]): void {
+    if (passage.over) return;
+    // As `guard` does, without a function made for every call.
+    try {
+      const refusal = this.#arrive(passage, fields);
+      if (refusal !== null) this.refuse(passage, refusal);
+    } catch (error) {
+      this.#bug(passage, error);
+    }
+  }
+
+  #arrive(passage: Passage, fields: readonly Field[]): Refusal | null {
     const { observer, deadlines, tokens } = this.#parts;
-    this.#guard(passage, () => {
-      const accepted = accept(passage.call, fields, this.#parts);
-      observer.begin(passage.call);
-      if (isRefusal(accepted)) return accepted;
-      deadlines.add(passage);
-      expectMessages(passage, accepted);
+    const accepted = accept(passage.call, fields, this.#parts);
+    observer.begin(passage.call);
+    if (isRefusal(accepted)) return accepted;
+    deadlines.add(passage);
+    expectMessages(passage, accepted);
 
-      const identified = identify(accepted, passage.stream.connection.context as ConnectionPeer);
-      if (isRefusal(identified)) return identified;
+    const identified = identify(accepted, passage.stream.connection.context as ConnectionPeer);
+    if (isRefusal(identified)) return identified;
 
-      const unrecordable = observer.unavailable();
-      if (unrecordable !== null) return unrecordable;
+    const unrecordable = observer.unavailable();
+    if (unrecordable !== null) return unrecordable;
 
-      const policy = this.#parts.policy();
-      const authenticated = authenticate(identified, policy, tokens);
-      if (!(authenticated instanceof Promise)) return this.#decide(passage, authenticated);
-      void authenticated.then(
-        (settled) => this.#guard(passage, () => this.#decide(passage, settled)),
-        (error: unknown) => this.#bug(passage, error),
-      );
-      return null;
-    });
+    const policy = this.#parts.policy();
+    const authenticated = authenticate(identified, policy, tokens);
+    if (!(authenticated instanceof Promise)) return this.#decide(passage, authenticated);
+    this.#resume(passage, authenticated, (settled) => this.#decide(passage, settled));
+    return null;
+  }
+
+  /** Goes on with a call that had to wait. */
+  #resume<T>(passage: Passage, waited: Promise<T>, leg: (settled: T) => Refusal | null): void {
+    waited.then(
+      (settled) => {
+        passage.call.nowMs = this.#parts.clock();
+        this.#guard(passage, () => leg(settled));
+      },
+      (error: unknown) => this.#bug(passage, error),
+    );
   }
 
   /** Second leg: may they. Where policy needs to know the model, it waits for the first message. */
@@ -127,9 +144,9 @@ export class Pipeline implements PassageOwner {
       return null;
     }
     if (!reads) return this.#dispatch(passage, this.#authorise(authenticated, policy));
-    const { deadlines, clock, limits } = this.#parts;
+    const { deadlines, limits } = this.#parts;
     deadlines.remove(passage);
-    passage.firstMessageByMs = clock() + limits.firstMessageMsMax;
+    passage.firstMessageByMs = passage.call.nowMs + limits.firstMessageMsMax;
     deadlines.add(passage);
     passage.awaitFirstMessage();
     return null;
@@ -137,7 +154,8 @@ export class Pipeline implements PassageOwner {
 
   firstMessage(passage: Passage, framed: Buffer): void {
     this.#guard(passage, () => {
-      const { deadlines } = this.#parts;
+      const { deadlines, clock } = this.#parts;
+      passage.call.nowMs = clock();
       const isForPolicy = passage.firstMessageByMs < Number.POSITIVE_INFINITY;
       deadlines.remove(passage);
       passage.firstMessageByMs = Number.POSITIVE_INFINITY;
@@ -165,6 +183,7 @@ export class Pipeline implements PassageOwner {
     if (unrecordable !== null) return unrecordable;
     this.#parts.observer.decidedAgain(call);
     call.requestValues = next;
+    call.nowMs = this.#parts.clock();
     const permitted = this.#authorise(call, this.#parts.policy());
     return isRefusal(permitted) ? permitted : null;
   }
@@ -180,6 +199,7 @@ export class Pipeline implements PassageOwner {
       (settled) => {
         // The caller may have left meanwhile.
         if (passage.over && !isRefusal(settled)) settled.release(false);
+        placed.nowMs = this.#parts.clock();
         this.#guard(passage, () => this.#forward(passage, hold(placed, settled)));
       },
       (error: unknown) => this.#bug(passage, error),
@@ -191,6 +211,7 @@ export class Pipeline implements PassageOwner {
     const { quotas } = this.#parts;
     const policy = this.#parts.policy();
     if (quotas === null || policy === null) return UNLIMITED;
+    if (placed.peer.rulesUnder(policy).limits(placed.method).length === 0) return UNLIMITED;
     return reserve(placed, policy, quotas, (shortage) => this.refuse(passage, shortage));
   }
 
@@ -254,14 +275,14 @@ export class Pipeline implements PassageOwner {
   #decidedByToken(call: Call, refusal: Refusal, policy: Policy): void {
     const { reason } = statusOf(call, refusal);
     call.decision = refusedByToken(reason, policy.version);
-    call.decidedAtMs = this.#parts.clock();
-    call.decisionId = this.#parts.observer.decided(call);
+    call.decidedAtMs = call.nowMs;
+    this.#parts.observer.decided(call);
   }
 
   #authorise(call: Authenticated, policy: Policy | null): Permitted | Refusal {
-    call.decidedAtMs = this.#parts.clock();
+    call.decidedAtMs = call.nowMs;
     const permitted = authorise(call, policy, call.decidedAtMs);
-    if (policy !== null) call.decisionId = this.#parts.observer.decided(call);
+    if (policy !== null) this.#parts.observer.decided(call);
     return permitted;
   }
 
@@ -274,8 +295,8 @@ export class Pipeline implements PassageOwner {
   }
 
   /** The upstream has answered in full. */
-  answered(passage: Passage, status: GrpcStatus, sendStatus: () => void): void {
-    this.#answer(passage, { status, refusal: null }, sendStatus);
+  answered(passage: Passage, status: GrpcStatus, answer: Answer): void {
+    this.#answer(passage, { status, refusal: null }, answer);
   }
 
   /** Another try is wanted. */
@@ -301,19 +322,20 @@ export class Pipeline implements PassageOwner {
       passage.stream.refuse();
       return;
     }
-    this.#answer(passage, ending, () =>
-      refusal.kind === 'not-grpc'
-        ? passage.stream.sendHeaders(httpRefusalHead(refusal.httpStatus), true)
-        : sendRefusal(passage, status),
-    );
+    this.#answer(passage, ending, {
+      sendStatus: () =>
+        refusal.kind === 'not-grpc'
+          ? passage.stream.sendHeaders(httpRefusalHead(refusal.httpStatus), true)
+          : sendRefusal(passage, status),
+    });
   }
 
   /** Ends the call with a status, at once or, where policy says so, when its record is on disk. */
-  #answer(passage: Passage, ending: Ending, sendStatus: () => void): void {
+  #answer(passage: Passage, ending: Ending, answer: Answer): void {
     const outcome = outcomeOf(passage, ending);
     const recorded = this.#parts.observer.recordBeforeAnswer(passage.call, outcome);
     if (recorded === null) {
-      sendStatus();
+      answer.sendStatus();
       this.#conclude(passage, outcome);
       return;
     }
@@ -322,7 +344,7 @@ export class Pipeline implements PassageOwner {
     recorded
       .then((isOnDisk) => {
         if (isOnDisk) {
-          sendStatus();
+          answer.sendStatus();
           this.#conclude(passage, outcome);
         } else {
           const status = statusOf(passage.call, { kind: 'audit-unavailable' });

@@ -20,6 +20,7 @@ export function protectCall(
   { protectors, onBug }: { readonly protectors: Protectors; readonly onBug: (error: unknown) => void },
 ): CallFilters {
   const protections = call.peer.rulesUnder(policy).protections(call.method);
+  if (protections.length === 0) return UNPROTECTED;
   const begun = protectors.of(policy).begin({ method: call.method, protections, model: () => call.model });
   if (begun === null) return UNPROTECTED;
   call.hits = begun.hits;

@@ -3,7 +3,7 @@ import type { Routed } from './6-route.ts';
 import { formatGrpcTimeout } from './grpc-timeout.ts';
 
 const SCHEMES = { inbound: field(':scheme', 'http'), egress: field(':scheme', 'https') } as const;
-const timeoutField = fieldMaker('grpc-timeout');
+const makeTimeout = fieldMaker('grpc-timeout');
 const traceparentField = fieldMaker('traceparent');
 const UNCOMPRESSED = field('grpc-accept-encoding', 'identity');
 /** A head is gathered here, so that the list made of it has the right length at once. */
@@ -39,7 +39,20 @@ export function requestHead(
   }
   if (peer.forwardedClientCert !== null) gathered[count++] = peer.forwardedClientCert;
   if (readsResponse) gathered[count++] = UNCOMPRESSED;
-  gathered[count++] = timeoutField(formatGrpcTimeout(deadlineAtMs - nowMs));
+  gathered[count++] = timeoutField(deadlineAtMs - nowMs);
   if (traceparent !== null) gathered[count++] = traceparentField(traceparent);
   return gathered.slice(0, count);
+}
+
+let newestText = '';
+let newestTimeout = UNCOMPRESSED;
+
+/** Calls that come in a row often have as many milliseconds left: they share the field. */
+function timeoutField(leftMs: number): Field {
+  const text = formatGrpcTimeout(leftMs);
+  if (text !== newestText) {
+    newestText = text;
+    newestTimeout = makeTimeout(text);
+  }
+  return newestTimeout;
 }

@@ -51,6 +51,8 @@ interface MethodRules {
   readonly protections: readonly CompiledProtection[];
   readonly needs: Needs;
   readonly shadowNeeds: Needs;
+  /** What is decided about every call, whatever it brings; null where that matters. */
+  settled: Decision | null;
 }
 
 interface RuleSet {
@@ -76,10 +78,14 @@ const NONE: readonly never[] = [];
 export class IdentityRules {
   readonly #methods = new Map<string, MethodRules>();
   readonly #of: CallerParts;
+  /** The newest method asked about: a call asks half a dozen times, and calls in a row are often of one method. */
+  #newest: ContractMethod | null = null;
+  #newestRules: MethodRules | undefined;
 
   constructor(of: CallerParts) {
     this.#of = of;
     for (const rule of of.rules) for (const path of rule.paths) this.#add(rule, path);
+    for (const rules of this.#methods.values()) rules.settled = settledBy(rules);
   }
 
   /**
@@ -87,7 +93,7 @@ export class IdentityRules {
    * shadow holds up no stream: where it alone would look, the first message of many is not waited for.
    */
   needsRequest(method: ContractMethod): boolean {
-    const rules = this.#methods.get(method.path);
+    const rules = this.#rulesOf(method);
     if (rules?.needs.request) return true;
     if (method.kind === 'client-streaming' || method.kind === 'bidi') return false;
     return (rules?.shadowNeeds.request ?? false) || (this.#of.beside?.needsRequest(method) ?? false);
@@ -95,29 +101,29 @@ export class IdentityRules {
 
   /** Whether a message that cannot be read ends the call: not where policy in shadow alone looks at it. */
   refusesUnreadable(method: ContractMethod): boolean {
-    return this.#methods.get(method.path)?.needs.request ?? false;
+    return this.#rulesOf(method)?.needs.request ?? false;
   }
 
   /** Whether a rule or a limit looks at an end-user token, so that one that comes has to be verified. */
   needsToken(method: ContractMethod): boolean {
-    const rules = this.#methods.get(method.path);
+    const rules = this.#rulesOf(method);
     if (rules === undefined) return this.#of.beside?.needsToken(method) ?? false;
     return rules.needs.token || rules.shadowNeeds.token || (this.#of.beside?.needsToken(method) ?? false);
   }
 
   /** Whether a token that is there and bad ends the call: not where policy in shadow alone looks at it. */
   refusesBadToken(method: ContractMethod): boolean {
-    return this.#methods.get(method.path)?.needs.token ?? false;
+    return this.#rulesOf(method)?.needs.token ?? false;
   }
 
   /** The limits that concern the method; which of them concern the model, each says itself. */
   limits(method: ContractMethod): readonly CompiledLimit[] {
-    return this.#methods.get(method.path)?.limits ?? NONE;
+    return this.#rulesOf(method)?.limits ?? NONE;
   }
 
   /** The protections that concern the method; which of them concern the model, each says itself. */
   protections(method: ContractMethod): readonly CompiledProtection[] {
-    return this.#methods.get(method.path)?.protections ?? NONE;
+    return this.#rulesOf(method)?.protections ?? NONE;
   }
 
   /**
@@ -125,17 +131,25 @@ export class IdentityRules {
    * the call has them, and what no rule allows is denied.
    */
   decide(request: DecisionRequest): Decision {
-    const rules = this.#methods.get(request.method.path);
+    const rules = this.#rulesOf(request.method);
     if (rules === undefined) return NO_MATCHING_RULE;
     const scope = this.scopeOf(request);
     if (rules.needs.token && scope.claimsProblem() !== null) return CLAIMS_MALFORMED;
     return decideBy(rules.acting, request, scope);
   }
 
+  /**
+   * The decision about every call of the method, where neither what a call brings nor policy in shadow can make a
+   * difference; else null, and `decide` has to be asked.
+   */
+  settled(method: ContractMethod): Decision | null {
+    return this.#of.beside === null ? (this.#rulesOf(method)?.settled ?? null) : null;
+  }
+
   /** What would have been decided if rules or the document in shadow acted; null: the same, or nothing is in shadow. */
   shadowOf(request: DecisionRequest, decision: Decision): ShadowDecision | null {
     const { beside, policyVersion } = this.#of;
-    const shadow = this.#methods.get(request.method.path)?.shadow ?? null;
+    const shadow = this.#rulesOf(request.method)?.shadow ?? null;
     if (shadow === null && beside === null) return null;
     if (shadow !== null) {
       const scope = this.scopeOf(request);
@@ -155,6 +169,14 @@ export class IdentityRules {
   /** What conditions see of a call by this caller. */
   scopeOf(request: DecisionRequest): DecisionScope {
     return new DecisionScope(this.#of.caller, request, this.#of.readers);
+  }
+
+  #rulesOf(method: ContractMethod): MethodRules | undefined {
+    if (this.#newest !== method) {
+      this.#newest = method;
+      this.#newestRules = this.#methods.get(method.path);
+    }
+    return this.#newestRules;
   }
 
   #add(rule: CompiledRule, path: string): void {
@@ -187,8 +209,16 @@ export class IdentityRules {
         token: needs.some(({ token }) => token),
       },
       shadowNeeds: { request: false, token: false },
+      settled: null,
     };
   }
+}
+
+function settledBy({ acting, shadow, needs }: MethodRules): Decision | null {
+  const [first] = acting.allows;
+  if (first === undefined || acting.denies.length > 0 || shadow !== null || needs.token) return null;
+  const asks = first.models !== null || first.token !== null || first.condition !== null;
+  return asks ? null : first.decision;
 }
 
 function decideBy(rules: RuleSet, request: DecisionRequest, scope: DecisionScope): Decision {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { defaultSettings } from '../http2/index.ts';
 import type { AppPool } from './app-pool.ts';
-import { createAppPool } from './app-pool.ts';
+import { callerHash, createAppPool } from './app-pool.ts';
 import type { Ending, Peer, PeerOptions, Way } from './test/peer.ts';
 import { call, clock, startPeer } from './test/peer.ts';
 
@@ -47,8 +47,8 @@ function poolTo(at: string, parts: Partial<Parameters<typeof createAppPool>[0]> 
 }
 
 const as = (pool: AppPool, identity: string): Way => ({
-  openStream: (handler) => pool.openStream(identity, handler),
-  ready: (timeoutMs) => pool.ready(identity, timeoutMs),
+  openStream: (handler) => pool.openStream(callerHash(identity), handler),
+  ready: (timeoutMs) => pool.ready(callerHash(identity), timeoutMs),
 });
 const caller = (index: number) => `spiffe://gatehouse.local/ns/local/sa/caller-${index}`;
 const problemOf = (ending: Ending) => (ending.kind === 'problem' ? ending.problem : ending);

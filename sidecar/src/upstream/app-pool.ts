@@ -22,6 +22,9 @@ export type AppPoolParts = {
 
 const IDLE_MS_MAX = 60_000;
 
+/** What spreads callers over connections: made of the identity, once for each of its connections. */
+export type CallerHash = number;
+
 type AppPoolView = {
   readonly address: string;
   readonly connections: number;
@@ -34,9 +37,9 @@ type AppPoolView = {
  */
 export type AppPool = {
   /** Opens a stream at once, or returns null: then await `ready`. */
-  openStream(identity: string, handler: StreamHandler): Stream | null;
+  openStream(caller: CallerHash, handler: StreamHandler): Stream | null;
   /** Resolves with null when a stream can be opened, else with the problem; see {@link ConnectionPool.ready}. */
-  ready(identity: string, timeoutMs: number): Promise<ConnectProblem | null>;
+  ready(caller: CallerHash, timeoutMs: number): Promise<ConnectProblem | null>;
   view(): AppPoolView;
   /** Takes no new calls; resolves when every connection has ended. */
   drain(): Promise<void>;
@@ -53,10 +56,10 @@ export function createAppPool(parts: AppPoolParts): AppPool {
     { length: parts.connectionsMax },
     () => new ConnectionPool({ name: address, dial, settings, options, clock, random }),
   );
-  const poolOf = (identity: string): ConnectionPool => pools[hash(identity) % pools.length] as ConnectionPool;
+  const poolOf = (caller: CallerHash): ConnectionPool => pools[caller % pools.length] as ConnectionPool;
   return {
-    openStream: (identity, handler) => poolOf(identity).openStream(handler),
-    ready: (identity, timeoutMs) => poolOf(identity).ready(timeoutMs),
+    openStream: (caller, handler) => poolOf(caller).openStream(handler),
+    ready: (caller, timeoutMs) => poolOf(caller).ready(timeoutMs),
     view: () => ({
       address,
       connections: pools.reduce((sum, pool) => sum + pool.connections, 0),
@@ -73,11 +76,11 @@ export function createAppPool(parts: AppPoolParts): AppPool {
   };
 }
 
-/** FNV-1a over UTF-16 units: identities are public, so it need not resist chosen ones. */
-function hash(text: string): number {
+/** FNV-1a over the UTF-16 units of an identity: identities are public, so it need not resist chosen ones. */
+export function callerHash(identity: string): CallerHash {
   let value = 0x811c9dc5;
-  for (let index = 0; index < text.length; index += 1) {
-    value = Math.imul(value ^ text.charCodeAt(index), 0x01000193);
+  for (let index = 0; index < identity.length; index += 1) {
+    value = Math.imul(value ^ identity.charCodeAt(index), 0x01000193);
   }
   return value >>> 0;
 }

@@ -96,8 +96,7 @@ function encodeOurs(blocks: readonly Block[]): { size?: number; hex: string }[] 
   return blocks.map(({ size, fields }) => {
     if (size !== undefined) encoder.peerTableBytes(size);
     const out = new OutputBuffer(new PassThrough(), { onOutputWritten() {} });
-    encoder.begin(out);
-    for (const triple of fields) encoder.write(out, fieldOf(triple));
+    encoder.write(out, fields.map(fieldOf));
     const hex = out.bytes.toString('hex', 0, out.length);
     return size === undefined ? { hex } : { size, hex };
   });

@@ -29,6 +29,8 @@ type Exemplar = {
 };
 
 export type Prometheus = {
+  /** Of its HTTP API. */
+  readonly url: string;
   /** @throws Error with Prometheus' own words when it can't be evaluated */
   query(expression: string): Promise<readonly Sample[]>;
   /** The exemplars of the series that an expression selects, of the last minutes. */
@@ -92,6 +94,7 @@ export async function startPrometheus(
     return answer.data;
   };
   return {
+    url: `http://${listen}`,
     query: async (query) => (await ask<{ readonly result: readonly Sample[] }>('query', { query })).result,
     exemplars: async (query) => {
       const [start, end] = [-EXEMPLARS_SECONDS, EXEMPLARS_SECONDS].map((seconds) =>

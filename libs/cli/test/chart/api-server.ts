@@ -18,7 +18,7 @@ const ADMIN_TOKEN = 'administrator';
 const ADVERTISED = '192.0.2.1';
 
 /** A request to the API server, as its audit log has it. */
-export type AuditEvent = {
+type AuditEvent = {
   /** A watch has ResponseStarted and, when it ends, ResponseComplete; the others have the second. */
   readonly stage: 'ResponseStarted' | 'ResponseComplete';
   readonly verb: string;

@@ -107,7 +107,7 @@ export class LocalPod {
       [...initContainers, ...containers].map((container) => [container.name, this.#preStop(container)]),
     );
     await onHooks();
-    await Promise.all(containers.map(({ name }) => hooks.get(name)));
+    for (const { name } of containers) await hooks.get(name);
     await onAppsDrained();
     await Promise.all(containers.map(({ name }) => this.#terminate(name)));
     for (const { name } of initContainers.toReversed()) {
@@ -140,8 +140,8 @@ export class LocalPod {
       await mkdir(folder, { recursive: true });
       const own = this.#options.elsewhere[`Volume ${name}`] ?? {};
       const sources = volume === undefined ? [] : [volume, ...(volume.projected?.sources ?? [])];
-      const files = { ...own, ...Object.assign({}, ...sources.map((source) => this.#filesOf(source))) };
-      for (const [path, text] of Object.entries<string>(files)) {
+      const files = [own, ...sources.map((source) => this.#filesOf(source))].flatMap(Object.entries<string>);
+      for (const [path, text] of files) {
         const file = join(folder, path);
         await mkdir(dirname(file), { recursive: true });
         // A signature is over the document's bytes.

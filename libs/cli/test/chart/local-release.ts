@@ -36,8 +36,7 @@ export const ORCHESTRATION_ALONE = {
 export type Ports = { readonly mtls: number; readonly telemetry: number; readonly service: number };
 
 export async function freePorts(): Promise<Ports> {
-  const [mtls = 0, telemetry = 0, service = 0] = [await freePort(), await freePort(), await freePort()];
-  return { mtls, telemetry, service };
+  return { mtls: await freePort(), telemetry: await freePort(), service: await freePort() };
 }
 
 export async function freePort(): Promise<number> {

@@ -18,8 +18,8 @@ export function podProblems(manifests: readonly Manifest[], elsewhere: readonly 
     ...elsewhere,
     ...manifests.map(({ kind, metadata }) => `${kind} ${metadata.name}`),
   ]);
-  return manifests.flatMap(({ metadata, spec }) => {
-    const pod = spec?.template?.spec;
+  return manifests.flatMap(({ kind, metadata, spec }) => {
+    const pod = kind === 'Pod' ? (spec as unknown as Pod) : spec?.template?.spec;
     if (pod === undefined) return [];
     const claims = (spec?.volumeClaimTemplates ?? []).map((claim) => claim.metadata.name);
     return [...security(pod), ...references(pod, exists, claims)].map(

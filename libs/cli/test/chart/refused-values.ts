@@ -167,6 +167,26 @@ export const REFUSED: readonly (readonly [sentence: string, settings: object])[]
     { sharedLimits: { redis: { passwordText: 'hunter2' } } },
   ],
   // A policy that would not load
+  [
+    'policy.rules: x names the permission inference.generat, which no method has: expected one of admin.drain,',
+    { policy: { rules: [{ ...RULE, permissions: ['inference.generat'] }] } },
+  ],
+  [
+    'policy.rules: x names the method gatehouse.inference.v1.InferenceService/Genrate, which the contract does not have',
+    {
+      policy: {
+        rules: [
+          {
+            ...RULE,
+            methods: [
+              'gatehouse.inference.v1.InferenceService/Genrate',
+              'gatehouse.inference.v1.ModelService/*',
+            ],
+          },
+        ],
+      },
+    },
+  ],
   ['policy.rules has two entries with the id x: give each its own.', { policy: { rules: [RULE, RULE] } }],
   [
     'policy: rule x names spiffe://other.example/a, whose trust domain is neither trustDomain nor one of',

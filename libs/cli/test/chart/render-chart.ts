@@ -28,6 +28,7 @@ export const ELSEWHERE: readonly string[] = [
     `Secret ${name}-identity`,
     `Secret gatehouse-${name}-identity`,
   ]),
+  'Secret gatehouse-mesh-test-identity',
   'ConfigMap trust-bundle',
   'ConfigMap mesh-policy',
   'ConfigMap next-policy',

@@ -8,7 +8,7 @@ export type ImageConfig = {
   readonly Size: number;
   readonly User: string;
   readonly Labels: Readonly<Record<string, string>>;
-  readonly HealthCheck?: { readonly Test: readonly string[] };
+  readonly Healthcheck?: { readonly Test: readonly string[] };
   readonly Config: { readonly Entrypoint: readonly string[] };
 };
 

@@ -80,7 +80,14 @@ const tests: Step = {
 };
 
 /** What the conformance tests run that no package registry of ours carries: built once, cached outside the repository. */
-const TEST_TOOLS = ['actionlint', 'h2spec', 'h2spec-grpc', 'grpc-interop', 'python-hpack'] as const;
+const TEST_TOOLS = [
+  'actionlint',
+  'h2spec',
+  'h2spec-grpc',
+  'grpc-interop',
+  'python-hpack',
+  'kubernetes',
+] as const;
 
 /** Tools that tests need. Where one can't be had its tests count as not run (and, in CI, as failed): they say so. */
 const testTools: Step = {

@@ -70,6 +70,7 @@ async function recipeHash(tool: PinnedTool): Promise<string> {
     for (const file of ['go.mod', 'go.sum']) hash.update(await readFile(join(tool.module, file)));
     if (tool.edit) hash.update(JSON.stringify(tool.edit));
     if (tool.inItself) hash.update(tool.inItself);
+    if (tool.variables) hash.update(JSON.stringify(tool.variables));
   }
   return hash.digest('hex').slice(0, 12);
 }
@@ -90,13 +91,14 @@ async function buildGo(tool: GoTool, folder: string, { env, onProgress }: Ensure
     );
   };
   const cwd = await moduleOf(tool, { sources, go });
+  const variables = Object.entries(tool.variables ?? {}).map(([name, value]) => `-X ${name}=${value}`);
   for (const [command, file] of Object.entries(tool.commands)) {
     await go(cwd, [
       'build',
       '-mod=readonly',
       '-buildvcs=false',
       '-trimpath',
-      '-ldflags=-s -w',
+      `-ldflags=${['-s', '-w', ...variables].join(' ')}`,
       '-o',
       join(folder, file),
       command,

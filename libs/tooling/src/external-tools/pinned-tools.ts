@@ -13,6 +13,8 @@ export type GoTool = {
   readonly cgo?: boolean;
   /** The module that is built within a copy of its own source, by its own go.mod: one with `replace` lines builds so alone. */
   readonly inItself?: string;
+  /** Strings of the program that are set when it is linked, by package and name. */
+  readonly variables?: Readonly<Record<string, string>>;
   /** Changes to one source file of a module, made in a copy before it is built. */
   readonly edit?: {
     readonly module: string;
@@ -108,6 +110,12 @@ export const PINNED_TOOLS: readonly PinnedTool[] = [
     commands: {
       'k8s.io/kubernetes/cmd/kube-apiserver': 'kube-apiserver',
       'go.etcd.io/etcd/server/v3': 'etcd',
+    },
+    // Charts ask the server for its version, which its own build sets.
+    variables: {
+      'k8s.io/component-base/version.gitVersion': 'v1.35.0',
+      'k8s.io/component-base/version.gitMajor': '1',
+      'k8s.io/component-base/version.gitMinor': '35',
     },
     buildTakes: 'about seven minutes of two processors, and 2 GB',
   },
