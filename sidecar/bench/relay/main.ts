@@ -149,7 +149,9 @@ async function measureAll(
 
 async function profiles(bench: Bench): Promise<Map<string, ProfileSummary>> {
   const found = new Map<string, ProfileSummary>();
-  for (const id of PROFILED) {
+  // Beside single scenarios, of these.
+  const named = PROFILED.filter((id) => only?.includes(id));
+  for (const id of named.length > 0 ? named : PROFILED) {
     const profile = await profileScenario(bench, scenario(id));
     if (profile) found.set(id, profile);
   }

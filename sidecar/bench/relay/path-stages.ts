@@ -7,6 +7,10 @@ const STAGES: readonly (readonly [title: string, place: RegExp])[] = [
     'TLS, sockets and their system calls',
     /^native$|^node:(_tls|tls|net|events|buffer|internal\/(buffer|stream|streams|tls|js_stream|net))/,
   ],
+  [
+    'spans on their way out: OTLP over grpc-js',
+    /^node_modules\/(@grpc|@opentelemetry|@?protobufjs)\b|^node:(internal\/)?http2/,
+  ],
   ['event loop, timers, other native code', /^\(|^node:/],
   ['HPACK', /^http2\/(hpack|huffman|field|static-table|header-block)/],
   ['HTTP/2 frames, streams and windows', /^http2\//],
