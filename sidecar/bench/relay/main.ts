@@ -12,7 +12,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { writeContext } from '../../../libs/tooling/src/images/write-context.ts';
 import type { ProfileSummary } from './cpu-profile.ts';
 import {
   type Bench,
@@ -37,6 +36,7 @@ import { installDebianPeers, installEnvoy } from './peers/install.ts';
 import { nghttpx } from './peers/nghttpx.ts';
 import { nginx } from './peers/nginx.ts';
 import { sidecar } from './peers/sidecar.ts';
+import { writeSidecarImage } from './peers/sidecar-image.ts';
 import { chart, markdown, sections } from './report.ts';
 import type { Results } from './results.ts';
 import { SCENARIOS, type Scenario } from './scenarios.ts';
@@ -170,8 +170,7 @@ const { token, issuer, ...ground } = await layGround(folder);
 const load = await LoadDriver.start(ground.caller);
 try {
   await installDebianPeers();
-  await writeContext(ROOT, 'sidecar', join(folder, 'image'));
-  const imageMain = join(folder, 'image/app/main.js');
+  const imageMain = await writeSidecarImage(folder);
   const all = [sidecar({ name: OURS }), nginx, haproxy, nghttpx, envoy(await installEnvoy()), grpcJsProxy];
   const candidates = all.filter(({ name }) => chosen?.includes(name) ?? true);
   const bench: Bench = {
