@@ -91,10 +91,8 @@ describe.skipIf('missing' in cluster)('the first call of docs/operate.md', { tim
     expect(await isTaken(manifests, after[ORCHESTRATION] ?? {})).toBe('taken');
 
     expect(await type([upgrade])).toMatch(/^2\s.*deployed/m);
-    const image = await server.must([
-      ...['get', 'deployment', ORCHESTRATION, '-n', 'models'],
-      ...['-o', 'jsonpath={.spec.template.spec.containers[0].image}'],
-    ]);
+    const jsonPath = 'jsonpath={.spec.template.spec.containers[0].image}';
+    const image = await server.must(['get', 'deployment', ORCHESTRATION, '-n', 'models', '-o', jsonPath]);
     expect(image).toBe('images.example.org/platform/gatehouse/orchestration:0.1.0');
     await type([monitor]);
     const monitors = await server.must(['get', 'podmonitors,prometheusrules', '-n', 'models', '-o', 'name']);

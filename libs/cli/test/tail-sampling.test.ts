@@ -50,6 +50,8 @@ describe.skipIf(tools === null || 'missing' in chartTools)('the collector of the
     const port = await freePort();
     const file = join(folder, 'collector.yaml');
     await writeFile(file, await configuration(port, new URL(jaeger.otlpEndpoint).host));
+    // Says what is wrong with a configuration, where there is something.
+    await promisify(execFile)(program, ['validate', '--config', file]);
     collector = spawn(program, ['--config', file], { stdio: 'ignore' });
     await poll(READY_MS_MAX, () => isListening(port));
     mesh = await startTestMesh({ otlpEndpoint: `http://127.0.0.1:${port}` });

@@ -110,6 +110,14 @@ export const REFUSED: readonly (readonly [sentence: string, settings: object])[]
     "additional properties 'dimensions' not allowed",
     { embeddings: { models: [{ name: 'a', modelFile: '/a', tokenizerFile: '/b', dimensions: 3 }] } },
   ],
+  [
+    "identity.source is workload-api and identity.workloadApi.volume is missing: set it to the volume with the agent's socket",
+    { identity: { source: 'workload-api', workloadApi: { volume: { csi: null } } } },
+  ],
+  [
+    'networkPolicy.egress.enabled is true and networkPolicy.enabled is false: nothing would be restricted',
+    { networkPolicy: { enabled: false, egress: { enabled: true } } },
+  ],
   // Scaling
   [
     'inference.replicas is 9 and inference.autoscaling.enabled is true, from 2 to 6 pods: leave replicas out',

@@ -10,6 +10,7 @@ export type ImageConfig = {
   readonly Labels: Readonly<Record<string, string>>;
   readonly Healthcheck?: { readonly Test: readonly string[] };
   readonly Config: { readonly Entrypoint: readonly string[] };
+  readonly RootFS: { readonly Layers: readonly string[] };
 };
 
 export async function inspectImage(engine: ContainerEngine, reference: string): Promise<ImageConfig> {

@@ -37,7 +37,7 @@ export async function installNpmPackage(folder: string): Promise<CallerProject> 
   await mkdir(project, { recursive: true });
   const tarball = await build('npm', folder);
   await writeFile(join(project, 'package.json'), '{"name":"caller","private":true,"type":"module"}\n');
-  await cp(here('caller.mjs'), join(project, 'caller.mjs'));
+  await cp(fileURLToPath(new URL('caller.mjs', import.meta.url)), join(project, 'caller.mjs'));
   const install = ['install', '--silent', '--no-audit', '--no-fund', '--prefer-offline', tarball];
   await run('npm', install, { cwd: project, timeout: STEP_MS_MAX });
   return {
