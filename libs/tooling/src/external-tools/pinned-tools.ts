@@ -137,7 +137,7 @@ export const PINNED_TOOLS: readonly PinnedTool[] = [
       },
     ],
     commands: { './cmd/all-in-one': 'all-in-one', './cmd/gatehouse-collector': 'collector' },
-    buildTakes: 'about two minutes of two processors, and 1 GB',
+    buildTakes: 'two to three minutes of two processors, and 1 GB',
   },
   {
     kind: 'go',
