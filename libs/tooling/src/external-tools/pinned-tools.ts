@@ -154,7 +154,7 @@ export const PINNED_TOOLS: readonly PinnedTool[] = [
       'k8s.io/component-base/version.gitMajor': '1',
       'k8s.io/component-base/version.gitMinor': '35',
     },
-    buildTakes: 'about seven minutes of two processors, and 2 GB',
+    buildTakes: 'up to six minutes of two processors, and 2.5 GB',
   },
   {
     kind: 'go',
