@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { layGround } from './relay/ground.ts';
 import { sidecar } from './relay/peers/sidecar.ts';
+import { writeSidecarImage } from './relay/peers/sidecar-image.ts';
 
 const CONNECTIONS = 500;
 const CALLS_PER_CONNECTION = 10;
@@ -48,10 +49,20 @@ await once(app, 'listening');
 const { server, caller, ...ground } = await layGround(folder);
 const port = await freePort();
 const prepared = await sidecar({ name: 'held' }).prepare(
-  { ...ground, ...server, folder, otlpPort: 1, appPort: (app.address() as AddressInfo).port },
+  {
+    ...ground,
+    ...server,
+    folder,
+    otlpPort: 1,
+    appPort: (app.address() as AddressInfo).port,
+    imageMain: await writeSidecarImage(folder),
+  },
   port,
 );
-const child = spawn(prepared.command, prepared.args, { stdio: ['ignore', 'ignore', 'inherit'] });
+const child = spawn(prepared.command, prepared.args, {
+  env: { ...process.env, ...prepared.env },
+  stdio: ['ignore', 'ignore', 'inherit'],
+});
 const pid = child.pid ?? 0;
 const tls = {
   ca: await readFile(caller.bundleFile),

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Metadata, status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { listDecisions } from './support/admin.ts';
-import { type Ended, run } from './support/calls.ts';
+import { type EchoClientType, type Ended, run } from './support/calls.ts';
 import { type ReceivedSpan, type SpanReceiver, startSpanReceiver } from './support/span-receiver.ts';
 import { spiffe, startTestMesh, type TestMesh } from './support/test-mesh.ts';
 
@@ -251,5 +251,39 @@ test('the call that opens a breaker says so on its span', async () => {
     ]);
   } finally {
     await broken.stop();
+  }
+});
+
+test('whatever refuses a call, the refusal and one log line have the id of its trace, sampled or not', async () => {
+  const lines: string[] = [];
+  const refusing = await startTestMesh({
+    otlpEndpoint: receiver.endpoint,
+    logs: { write: (line) => lines.push(line) },
+  });
+  try {
+    const ask = async (client: EchoClientType, flags: '00' | '01', request: object) => {
+      const { traceId, metadata } = traceparent(flags);
+      const { details } = await run(client, 'unary', [request], { metadata });
+      return { traceId, reason: details.errorInfo?.reason, told: details.errorInfo?.metadata?.['trace_id'] };
+    };
+    const refusals = [
+      await ask(await refusing.clientAs('stranger'), '01', {}),
+      await ask(await refusing.clientAs('stranger'), '00', {}),
+      await ask(await refusing.clientAs('picky'), '01', { model: 'large-1' }),
+      await ask(refusing.client({ 'grpc.default_authority': 'nobody' }), '01', {}),
+    ];
+    expect(refusals.map(({ reason }) => reason)).toEqual([
+      'NO_MATCHING_RULE',
+      'NO_MATCHING_RULE',
+      'MODEL_NOT_ALLOWED',
+      'UNKNOWN_UPSTREAM',
+    ]);
+    for (const { traceId, reason, told } of refusals) {
+      expect(told).toBe(traceId);
+      const about = lines.map((line) => JSON.parse(line)).filter((line) => line.traceId === traceId);
+      expect(about).toEqual([expect.objectContaining({ msg: 'call', reason })]);
+    }
+  } finally {
+    await refusing.stop();
   }
 });

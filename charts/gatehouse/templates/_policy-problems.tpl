@@ -1,6 +1,6 @@
 {{/*
-What in the policy's values would not load, as far as it shows here: a sentence a line. Methods, permissions, claims and conditions are known to
-the sidecar alone, which says so at its start or goes on with the last good policy; `gatehouse policy test` asks before.
+What in the policy's values would not load, as far as it shows here: a sentence a line. Claims and conditions are known to the sidecar alone, which says so at
+its start or goes on with the last good policy; `gatehouse policy test` asks before.
 */}}
 {{- define "gatehouse.policyProblems" -}}
 {{- $policy := .Values.policy -}}
@@ -20,6 +20,7 @@ policy.shadow.document and policy.shadow.existingConfigMap are both given: leave
 {{- include "gatehouse.documentProblems" (dict "key" "policy.document" "text" $policy.document) -}}
 {{- include "gatehouse.documentProblems" (dict "key" "policy.shadow.document" "text" $policy.shadow.document) -}}
 {{- include "gatehouse.entryProblems" . -}}
+{{- include "gatehouse.contractProblems" . -}}
 {{- end -}}
 
 {{- define "gatehouse.signatureProblems" -}}
@@ -120,5 +121,31 @@ policy.protections: protection {{ .id }} makes pseudonyms with the key {{ .key }
 {{- if and $.domains (first $.domains) (not (has $domain $.domains)) }}
 policy: {{ $.entry }} names {{ . }}, whose trust domain is neither trustDomain nor one of policy.trustDomains.
 {{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* Methods and permissions that Gatehouse's contract does not have. Where a workload has a contract of its own, names may be that one's. */}}
+{{- define "gatehouse.contractProblems" -}}
+{{- $isForeign := false -}}
+{{- range .Values.workloads }}{{ if .contract }}{{ $isForeign = true }}{{ end }}{{ end -}}
+{{- if not $isForeign -}}
+{{- $contract := .Files.Get "files/contract.json" | fromJson -}}
+{{- $methods := $contract.methods -}}
+{{- range $contract.methods }}{{ $methods = append $methods (regexReplaceAll "/.*$" . "/*") }}{{ end -}}
+{{- range $section := list "rules" "limits" "protections" -}}
+{{- range $entry := index $.Values.policy $section -}}
+{{- $named := eq $section "rules" | ternary $entry ($entry.match | default dict) -}}
+{{- range $named.permissions -}}
+{{- if not (has . $contract.permissions) }}
+policy.{{ $section }}: {{ $entry.id }} names the permission {{ . }}, which no method has: expected one of {{ join ", " $contract.permissions }}.
+{{- end }}
+{{- end -}}
+{{- range $named.methods -}}
+{{- if not (has . $methods) }}
+policy.{{ $section }}: {{ $entry.id }} names the method {{ . }}, which the contract does not have: expected one such as {{ first $methods }} or {{ last $methods }}.
+{{- end }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}

@@ -13,6 +13,9 @@ sidecar.ports.telemetry is {{ .Values.sidecar.ports.telemetry }}, as sidecar.por
 telemetry.servicePort is {{ .Values.telemetry.servicePort }}, as a port of the sidecar: give it a port of its own.
 {{- end }}
 {{- include "gatehouse.telemetryProblems" . -}}
+{{- if and .Values.networkPolicy.egress.enabled (not .Values.networkPolicy.enabled) }}
+networkPolicy.egress.enabled is true and networkPolicy.enabled is false: nothing would be restricted, so enable it as well.
+{{- end }}
 {{- include "gatehouse.policyProblems" . -}}
 {{- include "gatehouse.auditProblems" . -}}
 {{- include "gatehouse.storeProblems" . -}}
@@ -43,6 +46,10 @@ identity.source is missing: set it to secret (Secrets of your own), cert-manager
 {{- else if eq .Values.identity.source "cert-manager" }}
 {{- if not .Values.identity.certManager.issuerRef.name }}
 identity.source is cert-manager and identity.certManager.issuerRef.name is missing: set it to an issuer that signs SPIFFE URI names.
+{{- end }}
+{{- else if eq .Values.identity.source "workload-api" }}
+{{- if not (values .Values.identity.workloadApi.volume | compact) }}
+identity.source is workload-api and identity.workloadApi.volume is missing: set it to the volume with the agent's socket, such as csi with its driver.
 {{- end }}
 {{- else if eq .Values.identity.source "secret" }}
 {{- range $name := include "gatehouse.enabled" . | fromJsonArray }}

@@ -52,6 +52,14 @@ async function holds(expressions: Readonly<Record<string, readonly Sample[]>>): 
 }
 
 describe.skipIf('missing' in tools || promtool === null)('scaling', () => {
+  test('begins with three pods where high availability is asked for', async () => {
+    const values = { inference: { autoscaling: { enabled: true } } };
+    const manifests = await render([MINIMAL, join(CHART, 'values-ha.yaml')], values);
+    const hpa = find(manifests, 'HorizontalPodAutoscaler', 'mesh-gatehouse-inference');
+    expect(hpa.spec).toMatchObject({ minReplicas: 3, maxReplicas: 6 });
+    expect(find(manifests, 'Deployment', 'mesh-gatehouse-inference').spec).not.toHaveProperty('replicas');
+  });
+
   test('by KEDA asks for the sums over the pods of the service, which KEDA divides by their number', async () => {
     const { spec } = find(
       await render([RECORDED]),

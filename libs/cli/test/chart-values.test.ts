@@ -1,7 +1,7 @@
 /** Which values the chart takes, and what it says to others. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { policyJsonSchema, sidecarConfigJsonSchema } from '@gatehouse/sidecar';
+import { loadContractFiles, policyJsonSchema, sidecarConfigJsonSchema } from '@gatehouse/sidecar';
 import { describe, expect, test } from 'vitest';
 import { embeddingsConfig } from '../../../services/embeddings/src/config.ts';
 import { inferenceConfig } from '../../../services/inference/src/config.ts';
@@ -54,6 +54,17 @@ test('the schema of the values takes no key that it does not know, at any level'
   expect(unexpected).toEqual([]);
   const planted = { type: 'object', properties: { a: { items: { type: 'object' } } } };
   expect(openObjects(planted, '')).toEqual(['', 'a[]']);
+});
+
+test('the methods and permissions that Helm knows are the contract’s', async () => {
+  const loaded = await loadContractFiles({ overlayFiles: [] });
+  if ('problems' in loaded) throw new Error(loaded.problems.join('\n'));
+  const methods = [...loaded.contract.methods];
+  const permissions = new Set(methods.map(([, { permission }]) => permission));
+  expect(JSON.parse(await readFile(join(CHART, 'files/contract.json'), 'utf8'))).toEqual({
+    permissions: [...permissions].toSorted(),
+    methods: methods.map(([path]) => path.slice(1)).toSorted(),
+  });
 });
 
 test('the schema of the values repeats what the programs enforce', async () => {

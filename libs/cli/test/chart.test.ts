@@ -217,6 +217,17 @@ describe.skipIf('missing' in tools)('the chart', () => {
     expect(run.out).toContain('desk-may-generate');
   });
 
+  test('tells its user how to make the first call, and how to ask whether all is up', async () => {
+    const args = ['install', 'mesh', CHART, '--dry-run=client', '--namespace', 'models'];
+    const { out, err } = await runHelm(helm, [...args, '--values', CERT_MANAGER]);
+    expect(err).toBe('');
+    const notes = out.slice(out.indexOf('NOTES:'));
+    expect(notes).toContain('kubectl -n models port-forward service/gatehouse-inference 8443 &');
+    expect(notes).toContain('localhost:8443 gatehouse.inference.v1.InferenceService/Generate');
+    expect(notes).toContain('There is no\n   rule of yours yet, so nobody outside can call.');
+    expect(notes).toContain('helm test mesh -n models');
+  });
+
   test('is packaged without its tests and examples', async () => {
     expect(await runHelm(helm, ['package', CHART, '--destination', folder])).toMatchObject({ code: 0 });
     const packed = join(folder, 'gatehouse-0.2.0.tgz');

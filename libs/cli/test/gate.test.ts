@@ -18,6 +18,7 @@ import {
   TRUST_DOMAIN,
 } from '../../../sidecar/test/support/test-mesh.ts';
 import { startTokenApp, type TokenApp } from '../../../sidecar/test/support/token-app.ts';
+import { readGate } from '../src/gate-document.ts';
 import { type CliRun, ROOT, runCli } from './run-cli.ts';
 
 const EXAMPLE = join(ROOT, 'docs/examples/promotion-gate');
@@ -86,6 +87,12 @@ describe('gatehouse gate, over what was measured elsewhere', () => {
     const blind = await runCli(folder, 'gate', file);
     expect(blind.out).toMatch(/none\.yaml cannot be read \(ENOENT\)\nstop\n$/);
     expect([silent.exitCode, blind.exitCode]).toEqual([1, 1]);
+  });
+
+  it("takes the documentation's own document", async () => {
+    const page = await readFile(join(ROOT, 'docs/promotion-gate.md'), 'utf8');
+    const [, text = ''] = /```yaml\n(.*?)```/s.exec(page) ?? [];
+    expect(readGate(text, 'promotion-gate.md')).toMatchObject({ value: { policy: { losesMax: 0 } } });
   });
 
   it('takes no document that looks at nothing, or has a wrong value, and says where', async () => {

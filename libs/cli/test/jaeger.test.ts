@@ -2,6 +2,7 @@
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { GenerateRequest, InferenceServiceService } from '@gatehouse/contracts/inference';
 import { OrchestrationServiceService } from '@gatehouse/contracts/orchestration';
 import {
   connectToMesh,
@@ -145,6 +146,27 @@ describe.skipIf(tools === null)('in Jaeger', () => {
     });
     expect(generation && eventsOf(generation).map(({ event }) => event)).toEqual(['gatehouse.first_token']);
     expect(JSON.stringify(found)).not.toMatch(NO_CONTENT);
+  }, 60_000);
+
+  test('a stream that its caller leaves has the spans of every process, and the app’s says that it was cancelled', async () => {
+    const { traceId, traceparent } = trace();
+    const client = await connectToMesh(mesh.state, 'inference', 'developer');
+    const request = {
+      ...GenerateRequest.fromPartial({ model: 'smollm2-135m-instruct', maxTokens: 200 }),
+      input: { $case: 'prompt' as const, value: QUESTION },
+    };
+    const stream = client.serverStream(InferenceServiceService.streamGenerate, request, { traceparent });
+    for await (const _ of stream) break;
+    client.close();
+    const found = await jaeger.stored(traceId, ({ spans }) => spans.length === 3);
+    const names = (span: JaegerSpan | undefined) => span && [serviceOf(found, span), span.operationName];
+    const app = found.spans.find(
+      (span) => serviceOf(found, span) === 'inference' && tagsOf(span)['span.kind'] === 'server',
+    );
+    expect(names(app)).toEqual(['inference', 'gatehouse.inference.v1.InferenceService/StreamGenerate']);
+    expect(app && tagsOf(app)).toMatchObject({ 'rpc.status_code': 'CANCELLED' });
+    const generation = found.spans.find((span) => parentIdOf(span) === app?.spanID);
+    expect(names(generation)).toEqual(['inference', 'text_completion smollm2-135m-instruct']);
   }, 60_000);
 
   test('the trace id of a refusal leads to span, log line, audit record and the rule that decided', async () => {

@@ -61,6 +61,24 @@ test('runbooks have the same parts, and a first look that can be run', async () 
   }
 });
 
+test('whatever may be away has a state of calls, a metric, an alert with its runbook, and a test that is there', async () => {
+  const rules = await readFile(join(ROOT, 'charts/gatehouse/alerts/gatehouse.rules.yaml'), 'utf8');
+  const rows = await awayRows();
+  expect(rows.length).toBeGreaterThan(10);
+  for (const { alert, runbook, metric, file, title } of rows) {
+    expect(rules).toContain(`alert: ${alert}\n`);
+    expect(runbook).toBe(`runbooks/${alert}.md`);
+    // The alert goes by the metric, or by what its calls come to.
+    const [rule = ''] = rules.slice(rules.indexOf(`alert: ${alert}\n`)).split('\n      - alert:');
+    expect([alert, alert.startsWith('GatehouseErrorBudget') || rule.includes(metric)]).toEqual([alert, true]);
+    expect([file, title, (await readFile(join(ROOT, file), 'utf8')).includes(title)]).toEqual([
+      file,
+      title,
+      true,
+    ]);
+  }
+});
+
 describe('on a mesh', () => {
   let dataDir: string;
   let mesh: LocalMesh;
@@ -188,6 +206,22 @@ describe.skipIf('missing' in tools)('kubectl', () => {
     30_000,
   );
 });
+
+/** The rows of docs/operate.md about what happens while something is away. */
+async function awayRows() {
+  const page = await readFile(join(ROOT, 'docs/operate.md'), 'utf8');
+  const section = page.slice(page.indexOf('## What happens while … is away'));
+  const cells = section
+    .split('\n')
+    .filter((line) => line.startsWith('| ') && !line.startsWith('| ---'))
+    .slice(1)
+    .map((line) => line.split('|').map((cell) => cell.trim()));
+  return cells.map(([, , , metric = '', alert = '', seen = '']) => {
+    const [, name = '', runbook = ''] = /^\[(\w+)\]\((.*)\)$/.exec(alert) ?? [];
+    const [, file = '', title = ''] = /^`(.*)`: (.*)$/.exec(seen) ?? [];
+    return { metric: metric.replaceAll('`', ''), alert: name, runbook, file, title };
+  });
+}
 
 /** Names of ours. Those of recording rules have colons. */
 const METRIC = /\b(?:gatehouse_|rpc_server_|rpc_client_|process_)[a-z0-9_]+/g;

@@ -15,6 +15,7 @@ import { createSpanRecorder } from '@gatehouse/telemetry/span-recorder';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { modelsDir } from '../src/models-dir.ts';
 import {
+  type CallerProject,
   dependOnJavaPackage,
   installNpmPackage,
   installPythonWheel,
@@ -105,58 +106,39 @@ describe('a running mesh', () => {
 });
 
 describe('a project that only installed', () => {
-  const asDeveloper = (): string[] => {
-    const { certificateFile, keyFile } = mesh.state.identities.developer;
-    return [mesh.state.services.inference.inbound, certificateFile, keyFile, mesh.state.bundleFile];
-  };
-  /** The caller is as every package's: see test/packages. */
-  const unknownModel = {
-    code: expect.stringMatching(/^NOT_?FOUND$/i),
-    reason: 'MODEL_UNKNOWN',
-    message: expect.stringContaining('no model of that name'),
-  };
-
-  it.each([
-    ['the npm package', installNpmPackage, /expected spiffe:.*-of-others/],
-    ['the Python wheel', installPythonWheel, /Hostname Verification/],
-  ] as const)(
-    '%s streams through the mesh, over the network and through a sidecar, and is told why a call failed',
-    async (_, install, stranger) => {
-      const { call, pretend } = await install(dataDir);
-      const args = [...asDeveloper(), mesh.state.services.orchestration.egress];
-      expect(await call(args)).toEqual({
-        network: { tokens: 5 },
-        sidecar: { tokens: 5 },
-        unknownModel,
-        stranger: { code: 'UNAVAILABLE', reason: '', message: expect.stringMatching(stranger) },
-      });
-      await pretend('9.0.0');
-      expect(await call(args)).toMatchObject({ network: MISMATCH, sidecar: MISMATCH });
-    },
-    300_000,
-  );
-
-  it.for([
-    ['the Go module', requireGoModule, ['go']],
-    ['the Java package', dependOnJavaPackage, ['mvn', 'javac']],
-  ] as const)(
-    '%s streams through the mesh, and is told why a call failed',
+  const SPIFFE_ID = /expected spiffe:.*-of-others/;
+  it.for<[string, (folder: string) => Promise<CallerProject>, string[], RegExp]>([
+    ['the npm package', installNpmPackage, ['npm'], SPIFFE_ID],
+    // grpcio looks at names alone.
+    ['the Python wheel', installPythonWheel, ['python3'], /Hostname Verification/],
+    ['the Go module', requireGoModule, ['go'], SPIFFE_ID],
+    ['the Java package', dependOnJavaPackage, ['mvn', 'javac'], SPIFFE_ID],
+  ])(
+    '%s streams over the network and through a sidecar, is told why a call failed, and knows whom it calls',
     { timeout: 600_000 },
-    async ([, install, programs], { skip }) => {
+    async ([, install, programs, stranger], { skip }) => {
       const missing = programs.filter((program) => !isOnPath(program));
       // Where that would go unseen it is a failure.
       if (missing.length > 0 && !process.env['CI']) skip(`${missing.join(' and ')} not on the PATH`);
+      const { inference, orchestration } = mesh.state.services;
+      const { certificateFile, keyFile } = mesh.state.identities.developer;
+      const args = [inference.inbound, certificateFile, keyFile, mesh.state.bundleFile, orchestration.egress];
       const { call, pretend } = await install(dataDir);
-      expect(await call(asDeveloper())).toMatchObject({
+      expect(await call(args)).toMatchObject({
         network: { tokens: 5 },
-        unknownModel,
+        sidecar: { tokens: 5 },
+        unknownModel: {
+          code: expect.stringMatching(/^NOT_?FOUND$/i),
+          reason: 'MODEL_UNKNOWN',
+          message: expect.stringContaining('no model of that name'),
+        },
         stranger: {
-          code: expect.stringMatching(/^unavailable$/i),
-          message: expect.stringMatching(/expected spiffe:.*-of-others/),
+          code: expect.stringMatching(/^UNAVAILABLE$/i),
+          message: expect.stringMatching(stranger),
         },
       });
       await pretend('9.0.0');
-      expect(await call(asDeveloper())).toMatchObject({ network: MISMATCH });
+      expect(await call(args)).toMatchObject({ network: MISMATCH, sidecar: MISMATCH });
     },
   );
 });

@@ -80,5 +80,8 @@ test('our protos state a newer version than the released ones, where something h
   const removed = [...released.names].filter((name) => !current.names.has(name));
   const expected = removed.length > 0 ? ['other'] : added.length > 0 ? ['newer', 'other'] : ['fits'];
   const fit = contractFit(current.version, released.version);
-  expect(expected, `${released.version} → ${current.version}: + ${added}, - ${removed}`).toContain(fit);
+  expect(
+    expected,
+    `${released.version} → ${current.version}: + ${added.join()}, - ${removed.join()}`,
+  ).toContain(fit);
 });

@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { whenCancelled } from '@gatehouse/telemetry';
 import {
   type Metadata,
   type MethodDefinition,
@@ -123,10 +124,12 @@ class Method {
   async serve(call: RawCall, callback: sendUnaryData<Buffer> | undefined): Promise<void> {
     const release = this.#options.track();
     const ended = new AbortController();
+    const endSpan = whenCancelled();
     const end = (error: RpcError) => {
       if (ended.signal.aborted) return;
       ended.abort(error);
-      fail(call, callback, error);
+      if (call.cancelled) endSpan(error.code);
+      else fail(call, callback, error);
     };
     const deadline = Number(call.getDeadline());
     const onCancelled = () => end(deadline <= this.#options.now() ? deadlineExceeded() : cancelled());
@@ -204,7 +207,6 @@ class Method {
 }
 
 function fail(call: RawCall, callback: sendUnaryData<Buffer> | undefined, error: RpcError): void {
-  if (call.cancelled) return;
   if (callback) callback(toStatus(error));
   else call.emit('error', toStatus(error));
 }

@@ -1,5 +1,5 @@
 /** Files of TLS towards a collector, PEM. They are read again when they have changed. */
-export type OtlpTls = {
+type OtlpTls = {
   /** CA certificates of the collector. Default: those that Node knows. */
   readonly caFile?: string | undefined;
   /** Our certificate and its key, where the collector asks for one. */

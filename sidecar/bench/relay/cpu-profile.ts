@@ -14,19 +14,19 @@ type Profile = {
 };
 
 /** Share of the CPU samples, of those in which the process was not idle. */
-type Share = { readonly name: string; readonly share: number };
-export type ProfileSummary = { readonly byStage: readonly Share[]; readonly byFunction: readonly Share[] };
+export type Share = { readonly name: string; readonly share: number };
+export type ProfileSummary = { readonly byPlace: readonly Share[]; readonly byFunction: readonly Share[] };
 
 const SOURCES = fileURLToPath(new URL('../../', import.meta.url));
 const FUNCTIONS_MAX = 40;
 
-/** Self time by source file and by function of the one profile that lies in `folder` (`node --cpu-prof`). */
+/** Self time by source file (or what V8 calls it) and by function of the one profile that lies in `folder` (`node --cpu-prof`). */
 export async function summariseProfile(folder: string, afterMs: number): Promise<ProfileSummary | null> {
   const file = (await readdir(folder)).find((name) => name.endsWith('.cpuprofile'));
   if (file === undefined) return null;
   const profile = JSON.parse(await readFile(join(folder, file), 'utf8')) as Profile;
   const byId = new Map(profile.nodes.map((node) => [node.id, node]));
-  const stages = new Map<string, number>();
+  const places = new Map<string, number>();
   const functions = new Map<string, number>();
   let total = 0;
   let elapsedMicros = 0;
@@ -37,13 +37,13 @@ export async function summariseProfile(folder: string, afterMs: number): Promise
     if (frame === undefined || frame.functionName === '(idle)' || elapsedMicros < afterMs * 1000) return;
     total += delta;
     const place = placeOf(frame.url, frame.functionName);
-    stages.set(place, (stages.get(place) ?? 0) + delta);
+    places.set(place, (places.get(place) ?? 0) + delta);
     const name = `${frame.functionName || '(anonymous)'} ${place}:${frame.lineNumber + 1}`;
     functions.set(name, (functions.get(name) ?? 0) + delta);
   });
   const shares = (map: Map<string, number>): Share[] =>
     [...map].map(([name, micros]) => ({ name, share: micros / total })).toSorted((a, b) => b.share - a.share);
-  return { byStage: shares(stages), byFunction: shares(functions).slice(0, FUNCTIONS_MAX) };
+  return { byPlace: shares(places), byFunction: shares(functions).slice(0, FUNCTIONS_MAX) };
 }
 
 /** `(program)` is native code: system calls, OpenSSL, the event loop. */

@@ -1,8 +1,10 @@
 /** What is measured of the sidecar alone, beside the table. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import startOptions from '../../start-options.json' with { type: 'json' };
 import { type ProfileSummary, summariseProfile } from './cpu-profile.ts';
 import type { HandshakeResult } from './load/cell.ts';
+import type { Memory } from './load/process-tree.ts';
 import type { LoadDriver } from './load-driver.ts';
 import { type Measured, measureTable, type Pace, type Table } from './measure.ts';
 import type { Candidate, Ground } from './peers/candidate.ts';
@@ -104,7 +106,7 @@ export async function measureCeiling({ load, pace }: Bench): Promise<Measured | 
     version: '',
     port: load.ports.tlsAppPort,
     pid: load.pid,
-    idleMb: 0,
+    idle: { residentMb: 0, ownMb: 0 },
     stop: async () => {},
   };
   const table = await measureTable(load, [itself], [{ ...FIRST, id: 'ceiling' }], pace);
@@ -136,7 +138,9 @@ export async function profileScenario(
   await mkdir(folder, { recursive: true });
   const variant = {
     name: `profiled-${scenario.id}`,
-    nodeFlags: ['--max-semi-space-size=4', '--cpu-prof', '--cpu-prof-dir', folder],
+    // Of sources, since a bundle is one file without names.
+    from: 'sources' as const,
+    nodeFlags: [...startOptions.flags, '--cpu-prof', '--cpu-prof-interval=500', '--cpu-prof-dir', folder],
   };
   await withCandidates(ground, [sidecar(variant)], async ([profiled]) => {
     if (profiled === undefined) return;
@@ -148,20 +152,30 @@ export async function profileScenario(
   return summariseProfile(folder, PROFILE_FROM_MS);
 }
 
+const flagsWithout = (flag: string): string[] => startOptions.flags.filter((each) => !each.startsWith(flag));
+const semiSpace = (megabytes: number): string[] => [
+  ...flagsWithout('--max-semi-space-size'),
+  `--max-semi-space-size=${megabytes}`,
+];
+
 /** Ways to start Node; the first is the one that all other figures are of. */
 const NODE_VARIANTS: readonly SidecarVariant[] = [
-  { name: 'as the mesh does: --max-semi-space-size=4' },
-  { name: 'no options', nodeFlags: [] },
-  { name: '--max-semi-space-size=2', nodeFlags: ['--max-semi-space-size=2'] },
-  { name: '--max-semi-space-size=16', nodeFlags: ['--max-semi-space-size=16'] },
-  { name: '4 and --single-threaded-gc', nodeFlags: ['--max-semi-space-size=4', '--single-threaded-gc'] },
-  { name: '32 and --single-threaded-gc', nodeFlags: ['--max-semi-space-size=32', '--single-threaded-gc'] },
-  { name: '4, without a compile cache', env: { NODE_DISABLE_COMPILE_CACHE: '1' } },
+  { name: `as the image does` },
+  { name: 'as many arenas of malloc as threads want', env: { MALLOC_ARENA_MAX: '' } },
+  { name: 'without --heap-growing-percent', nodeFlags: flagsWithout('--heap-growing-percent') },
+  { name: '--max-semi-space-size=2', nodeFlags: semiSpace(2) },
+  { name: '--max-semi-space-size=8', nodeFlags: semiSpace(8) },
+  { name: '--max-semi-space-size=16', nodeFlags: semiSpace(16) },
+  { name: 'and --single-threaded-gc', nodeFlags: [...startOptions.flags, '--single-threaded-gc'] },
+  { name: 'and --optimize-for-size', nodeFlags: [...startOptions.flags, '--optimize-for-size'] },
+  { name: 'no options at all', nodeFlags: [], env: { MALLOC_ARENA_MAX: '' } },
+  { name: 'from sources, with a compile cache', from: 'sources' },
+  { name: 'from sources', from: 'sources', env: { NODE_DISABLE_COMPILE_CACHE: '1' } },
 ];
 
 export type NodeVariantResult = {
   readonly name: string;
-  readonly idleMb: number;
+  readonly idle: Memory;
   readonly measured: Map<string, Measured>;
 };
 
@@ -171,13 +185,13 @@ export async function measureNodeVariants(
 ): Promise<NodeVariantResult[]> {
   return withCandidates(ground, NODE_VARIANTS.map(sidecar), async (running) => {
     const table = await measureTable(load, running, scenarios, pace);
-    return running.map(({ name, idleMb }) => {
+    return running.map(({ name, idle }) => {
       const measured = new Map<string, Measured>();
       for (const [id, row] of table) {
         const cell = row.get(name);
         if (cell) measured.set(id, cell);
       }
-      return { name, idleMb, measured };
+      return { name, idle, measured };
     });
   });
 }

@@ -1,4 +1,5 @@
 import type { CellResult } from './load/cell.ts';
+import type { Memory } from './load/process-tree.ts';
 import type { LoadDriver } from './load-driver.ts';
 import type { RunningCandidate } from './running-candidate.ts';
 import type { Scenario } from './scenarios.ts';
@@ -13,7 +14,8 @@ export type Measured = {
   /** Share of its core that the proxy used, and of the other that the load did. */
   readonly proxyLoad: number;
   readonly clientLoad: number;
-  readonly residentMb: number;
+  /** The most that it had. */
+  readonly memory: Memory;
   /** Share of the machine that other processes had. */
   readonly foreignShare: Spread;
   readonly failures: Readonly<Record<string, number>>;
@@ -96,7 +98,7 @@ function summarise(results: readonly CellResult[], scenario: Scenario): Measured
     p99Ms: spread((r) => r.p99Ms),
     proxyLoad: spread((r) => r.cpuMicros / r.seconds / 1e6).median,
     clientLoad: spread((r) => r.loadCpuMicros / r.seconds / 1e6).median,
-    residentMb: spread((r) => r.residentMb).high,
+    memory: results.map((r) => r.memory).toSorted((a, b) => b.residentMb - a.residentMb)[0] as Memory,
     foreignShare: spread((r) => r.foreignShare),
     failures,
   };

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer } from 'node:net';
-import { processTree, residentMb } from './load/process-tree.ts';
+import { type Memory, memoryOf, processTree } from './load/process-tree.ts';
 import type { Candidate, Ground } from './peers/candidate.ts';
 
 const CORE = '1';
@@ -18,7 +18,7 @@ export type RunningCandidate = {
   readonly version: string;
   readonly port: number;
   readonly pid: number;
-  readonly idleMb: number;
+  readonly idle: Memory;
   stop(): Promise<void>;
 };
 
@@ -52,7 +52,7 @@ export async function startCandidate(candidate: Candidate, ground: Ground): Prom
   exited.catch(() => {});
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
   const pid = child.pid as number;
-  return { name: candidate.name, version, port, pid, idleMb: residentMb(processTree(pid)), stop };
+  return { name: candidate.name, version, port, pid, idle: memoryOf(processTree(pid)), stop };
 }
 
 async function stopChild(child: ChildProcess): Promise<void> {

@@ -13,12 +13,22 @@ export type Verdict = {
   readonly target: string;
   readonly measured: string;
   readonly met: boolean;
+  /** How much more than the target allows, such as `21 % (3.1 µs)`. */
+  readonly over: string;
+  /** Set where a profile of this scenario can say what the time goes to. */
+  readonly scenarioId?: string;
 };
+
+/** @param unit what the values are in, such as ` µs` */
+function excess(value: number, allowed: number, unit: string): string {
+  const digits = unit === ' ms' ? 3 : 1;
+  return `${Math.round((value / allowed - 1) * 100)} % (${(value - allowed).toFixed(digits)}${unit})`;
+}
 
 /** Every target that could be judged, with what was measured. */
 export function judge(
   table: Table,
-  memory: { readonly idleMb: number; readonly loadedMb: number },
+  memory: { readonly idleMb: number | undefined; readonly loadedMb: number | undefined },
   token: { readonly plainMicros: number; readonly tokenMicros: number } | null,
 ): Verdict[] {
   const verdicts = SCENARIOS.flatMap((scenario) => {
@@ -35,6 +45,7 @@ export function judge(
       target: `≤ ${TOKEN_RATIO_MAX} × without`,
       measured: `${ratio.toFixed(2)} ×`,
       met: ratio <= TOKEN_RATIO_MAX,
+      over: excess(token.tokenMicros, TOKEN_RATIO_MAX * token.plainMicros, ' µs'),
     });
   }
   const megabytes = (what: string, value: number, max: number): Verdict => ({
@@ -42,13 +53,15 @@ export function judge(
     target: `≤ ${max} MB`,
     measured: `${value.toFixed(0)} MB`,
     met: value <= max,
+    over: excess(value, max, ' MB'),
   });
-  verdicts.push(megabytes('idle', memory.idleMb, IDLE_MB_MAX));
-  verdicts.push(megabytes('200 connections under load', memory.loadedMb, LOADED_MB_MAX));
+  if (memory.idleMb !== undefined) verdicts.push(megabytes('idle', memory.idleMb, IDLE_MB_MAX));
+  if (memory.loadedMb !== undefined)
+    verdicts.push(megabytes('200 connections under load', memory.loadedMb, LOADED_MB_MAX));
   return verdicts;
 }
 
-function judgeCosts({ title, targets }: Scenario, row: Map<string, Measured>, ours: Measured): Verdict[] {
+function judgeCosts({ id, title, targets }: Scenario, row: Map<string, Measured>, ours: Measured): Verdict[] {
   return targets.flatMap(({ against, ratioMax }) => {
     const peer = bestOf(row, against, (each) => each.cpuMicros.median);
     if (peer === null) return [];
@@ -60,13 +73,15 @@ function judgeCosts({ title, targets }: Scenario, row: Map<string, Measured>, ou
         target: `CPU ≤ ${ratioMax} × ${name}`,
         measured: `${ratio.toFixed(2)} ×`,
         met: ratio <= ratioMax,
+        over: excess(ours.cpuMicros.median, ratioMax * peer.value, ' µs'),
+        scenarioId: id,
       },
     ];
   });
 }
 
 function judgeLatencies(
-  { title, latencyAgainst }: Scenario,
+  { id, title, latencyAgainst }: Scenario,
   row: Map<string, Measured>,
   ours: Measured,
 ): Verdict[] {
@@ -81,6 +96,8 @@ function judgeLatencies(
         target: `${key.slice(0, 3)} no worse than ${peer.name}'s ${peer.value.toFixed(3)} ms (5 % of noise allowed)`,
         measured: `${own.toFixed(3)} ms`,
         met: own <= peer.value * LATENCY_TOLERANCE,
+        over: excess(own, peer.value * LATENCY_TOLERANCE, ' ms'),
+        scenarioId: id,
       },
     ];
   });

@@ -34,3 +34,11 @@ test('stubs that take turns get each their own verdict', () => {
 test('where the contract states no version, no stub is refused for its own', () => {
   expect(new StatedContracts(null).refuse('7.0.0', true)).toBeNull();
 });
+
+test('judges stubs of any number of versions, and keeps the verdicts of a few', () => {
+  const stubs = new StatedContracts('1.2.0');
+  for (let minor = 0; minor < 40; minor++) {
+    const kinds = [true, false].map((isKnown) => stubs.refuse(`1.${minor}.0`, isKnown)?.kind ?? 'passes');
+    expect(kinds).toEqual(['passes', minor > 2 ? 'contract-mismatch' : 'passes']);
+  }
+});

@@ -1,17 +1,19 @@
 import { CONTRACT_VERSION_PATTERN, type ContractFit, contractFit } from '@gatehouse/contracts';
 import type { Refusal } from './refusal.ts';
 
+type Verdict = ContractFit | 'malformed';
+
+/** Stubs of more versions are judged anew: callers may state whatever they like. */
+const VERDICTS_KEPT_MAX = 16;
+
 /** What a stub was made from is held against what is served here. Without a version on either side nothing is. */
 export class StatedContracts {
   readonly #served: string | null;
-  /** Nearly all calls come from stubs of one version: its verdict is kept, and no other. */
-  #last = '';
-  #fit: ContractFit | 'malformed' = 'fits';
+  readonly #verdicts = new Map<string, Verdict>();
 
   /** @param served the version that the contract states; null: none */
   constructor(served: string | null) {
     this.#served = served;
-    if (served !== null) this.#last = served;
   }
 
   /**
@@ -22,11 +24,7 @@ export class StatedContracts {
   refuse(stated: string | null, isKnown: boolean): Refusal | null {
     const served = this.#served;
     if (stated === null || served === null) return null;
-    if (stated !== this.#last) {
-      this.#fit = CONTRACT_VERSION_PATTERN.test(stated) ? contractFit(stated, served) : 'malformed';
-      this.#last = stated;
-    }
-    switch (this.#fit) {
+    switch (this.#verdicts.get(stated) ?? this.#judge(stated, served)) {
       case 'fits':
         return null;
       case 'newer':
@@ -36,5 +34,12 @@ export class StatedContracts {
       case 'malformed':
         return { kind: 'malformed', field: 'gatehouse-contract', expected: 'a version such as 1.4.0' };
     }
+  }
+
+  #judge(stated: string, served: string): Verdict {
+    const verdict = CONTRACT_VERSION_PATTERN.test(stated) ? contractFit(stated, served) : 'malformed';
+    if (this.#verdicts.size < VERDICTS_KEPT_MAX && verdict !== 'malformed')
+      this.#verdicts.set(stated, verdict);
+    return verdict;
   }
 }

@@ -110,6 +110,14 @@ export const REFUSED: readonly (readonly [sentence: string, settings: object])[]
     "additional properties 'dimensions' not allowed",
     { embeddings: { models: [{ name: 'a', modelFile: '/a', tokenizerFile: '/b', dimensions: 3 }] } },
   ],
+  [
+    "identity.source is workload-api and identity.workloadApi.volume is missing: set it to the volume with the agent's socket",
+    { identity: { source: 'workload-api', workloadApi: { volume: { csi: null } } } },
+  ],
+  [
+    'networkPolicy.egress.enabled is true and networkPolicy.enabled is false: nothing would be restricted',
+    { networkPolicy: { enabled: false, egress: { enabled: true } } },
+  ],
   // Scaling
   [
     'inference.replicas is 9 and inference.autoscaling.enabled is true, from 2 to 6 pods: leave replicas out',
@@ -167,6 +175,26 @@ export const REFUSED: readonly (readonly [sentence: string, settings: object])[]
     { sharedLimits: { redis: { passwordText: 'hunter2' } } },
   ],
   // A policy that would not load
+  [
+    'policy.rules: x names the permission inference.generat, which no method has: expected one of admin.drain,',
+    { policy: { rules: [{ ...RULE, permissions: ['inference.generat'] }] } },
+  ],
+  [
+    'policy.rules: x names the method gatehouse.inference.v1.InferenceService/Genrate, which the contract does not have',
+    {
+      policy: {
+        rules: [
+          {
+            ...RULE,
+            methods: [
+              'gatehouse.inference.v1.InferenceService/Genrate',
+              'gatehouse.inference.v1.ModelService/*',
+            ],
+          },
+        ],
+      },
+    },
+  ],
   ['policy.rules has two entries with the id x: give each its own.', { policy: { rules: [RULE, RULE] } }],
   [
     'policy: rule x names spiffe://other.example/a, whose trust domain is neither trustDomain nor one of',

@@ -8,9 +8,12 @@ import type { ContainerEngine } from './container-engine.ts';
 
 /** An image that nobody has used for so long is removed. */
 const UNUSED_MS_MAX = 86_400_000;
-/** What every image depends on, from the root. */
+/** What every image depends on, from the root; and a base, which has no package of ours. */
 const SHARED = ['libs/tooling/src/images', 'pnpm-lock.yaml', 'LICENSE', 'package.json'];
-const SERVICES = ['inference', 'embeddings', 'orchestration'] as const;
+const OF_BASES = ['pack-base.ts', 'sbom.ts', 'Dockerfile.base'].map(
+  (file) => `libs/tooling/src/images/${file}`,
+);
+const SERVICES = ['inference', 'embeddings', 'orchestration'];
 /** The folder of an image's own package, and its Dockerfile. Bases need no more than what is shared. */
 const SOURCES: Readonly<Record<string, readonly [folder: string, dockerfile: string]>> = {
   sidecar: ['sidecar', 'sidecar/Dockerfile'],
@@ -59,8 +62,8 @@ export async function removeUnusedImages(engine: ContainerEngine): Promise<void>
 /** Of everything that an image is made of: its package, ours that it depends on, and what makes images. */
 async function sourceHash(name: string): Promise<string> {
   const hash = createHash('sha256').update(process.version).update(process.arch);
-  const paths = new Set(SHARED);
   const source = SOURCES[name];
+  const paths = new Set(source === undefined ? OF_BASES : SHARED);
   if (source !== undefined) {
     paths.add(source[1]);
     await addPackage(source[0], paths);

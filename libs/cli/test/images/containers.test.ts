@@ -12,7 +12,7 @@ import { type ContainerMesh, startContainerMesh } from './container-mesh.ts';
 
 /** A first build packs and commits six images. */
 const BUILD_MS_MAX = 600_000;
-const READY_MS_MAX = 60_000;
+const READY_MS_MAX = 180_000;
 const POLL_MS = 100;
 const SERVICES = ['inference', 'embeddings', 'orchestration'] as const;
 
@@ -142,7 +142,7 @@ describe.skipIf(engine === null)('in containers', () => {
           .on('error', resolve)
           .on('end', () => resolve(null));
       });
-      await poll(READY_MS_MAX / 2, async () => events > 2);
+      await poll(READY_MS_MAX / 6, async () => events > 2);
       await podman('kill', '--signal=TERM', mesh.container('inference-sidecar'));
       expect(await ended).toBeNull();
       expect(await exitCode('inference-sidecar')).toBe(0);

@@ -8,8 +8,9 @@ export type ImageConfig = {
   readonly Size: number;
   readonly User: string;
   readonly Labels: Readonly<Record<string, string>>;
-  readonly HealthCheck?: { readonly Test: readonly string[] };
+  readonly Healthcheck?: { readonly Test: readonly string[] };
   readonly Config: { readonly Entrypoint: readonly string[] };
+  readonly RootFS: { readonly Layers: readonly string[] };
 };
 
 export async function inspectImage(engine: ContainerEngine, reference: string): Promise<ImageConfig> {

@@ -37,7 +37,7 @@ export async function installNpmPackage(folder: string): Promise<CallerProject> 
   await mkdir(project, { recursive: true });
   const tarball = await build('npm', folder);
   await writeFile(join(project, 'package.json'), '{"name":"caller","private":true,"type":"module"}\n');
-  await cp(here('caller.mjs'), join(project, 'caller.mjs'));
+  await cp(fileURLToPath(new URL('caller.mjs', import.meta.url)), join(project, 'caller.mjs'));
   const install = ['install', '--silent', '--no-audit', '--no-fund', '--prefer-offline', tarball];
   await run('npm', install, { cwd: project, timeout: STEP_MS_MAX });
   return {
@@ -93,6 +93,10 @@ export async function dependOnJavaPackage(folder: string): Promise<CallerProject
     run('mvn', [...MAVEN, ...args], { cwd, env, timeout: STEP_MS_MAX });
   await maven(stubs, 'install');
   await cp(here('java'), project, { recursive: true });
+  const [, version = ''] =
+    /<version>(.*)<\/version>/.exec(await readFile(join(stubs, 'pom.xml'), 'utf8')) ?? [];
+  const pom = join(project, 'pom.xml');
+  await writeFile(pom, (await readFile(pom, 'utf8')).replace('CLIENT_VERSION', version));
   const goal = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath';
   await maven(project, 'compile', goal, '-Dmdep.outputFile=classpath.txt');
   const libraries = (await readFile(join(project, 'classpath.txt'), 'utf8')).trim();

@@ -87,6 +87,8 @@ const TEST_TOOLS = [
   'grpc-interop',
   'python-hpack',
   'kubernetes',
+  'jaeger',
+  'spire',
 ] as const;
 
 /** Tools that tests need. Where one can't be had its tests count as not run (and, in CI, as failed): they say so. */

@@ -1,6 +1,6 @@
 import { chmod, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { ensureTool, ToolUnavailable } from './ensure-tool.ts';
 import { PINNED_TOOLS } from './pinned-tools.ts';
@@ -73,6 +73,41 @@ describe('ensureTool', () => {
     const env = await envWithGo(`if [ "$1" = list ]; then echo ${original}; fi`);
     await expect(ensureTool('h2spec-grpc', { env })).rejects.toThrow(
       'h2spec-grpc cannot be built: spec/util.go lacks HeaderField(":method", "GET"),',
+    );
+  });
+
+  test('builds a copy of a module with lines left out and files of ours laid over it', async () => {
+    const original = join(folder, 'original');
+    const catalogs = ['factory.go', '../../metricstore/factory.go'].map((file) =>
+      join(original, 'internal/storage/v1/factory', file),
+    );
+    for (const catalog of catalogs) {
+      await mkdir(dirname(catalog), { recursive: true });
+      await writeFile(
+        catalog,
+        '\t"x/internal/storage/v1/kafka"\n\t"x/internal/storage/metricstore/prometheus"\nkept',
+      );
+    }
+    const env = await envWithGo(
+      `case "$1" in list) echo ${original};; build) while [ "$1" != -o ]; do shift; done; { cat internal/storage/*/factory.go internal/storage/*/*/factory.go; ls cmd; } > "$2";; esac`,
+    );
+    const built = await ensureTool('jaeger', { env });
+    expect(await readdir(built)).toEqual(['all-in-one', 'collector']);
+    expect((await readFile(join(built, 'collector'), 'utf8')).split('\n')).toEqual([
+      '\t"x/internal/storage/v1/kafka"',
+      'kept\t"x/internal/storage/metricstore/prometheus"',
+      'keptgatehouse-collector',
+      '',
+    ]);
+  });
+
+  test('refuses to build where the lines to leave out are not there', async () => {
+    const original = join(folder, 'original');
+    await mkdir(join(original, 'internal/storage/v1/factory'), { recursive: true });
+    await writeFile(join(original, 'internal/storage/v1/factory/factory.go'), 'other');
+    const env = await envWithGo(`if [ "$1" = list ]; then echo ${original}; fi`);
+    await expect(ensureTool('jaeger', { env })).rejects.toThrow(
+      'jaeger cannot be built: internal/storage/v1/factory/factory.go has no line of /storage/v1/',
     );
   });
 

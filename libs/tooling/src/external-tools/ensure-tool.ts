@@ -70,6 +70,11 @@ async function recipeHash(tool: PinnedTool): Promise<string> {
     for (const file of ['go.mod', 'go.sum']) hash.update(await readFile(join(tool.module, file)));
     if (tool.edit) hash.update(JSON.stringify(tool.edit));
     if (tool.inItself) hash.update(tool.inItself);
+    if (tool.leftOut) hash.update(JSON.stringify(tool.leftOut));
+    if (tool.overlay) {
+      for (const file of await filesIn(tool.overlay))
+        hash.update(file).update(await readFile(join(tool.overlay, file)));
+    }
     if (tool.variables) hash.update(JSON.stringify(tool.variables));
   }
   return hash.digest('hex').slice(0, 12);
@@ -81,7 +86,8 @@ async function buildGo(tool: GoTool, folder: string, { env, onProgress }: Ensure
   const go: Go = async (cwd, args) => {
     const { failure, said } = await run('go', args, {
       cwd,
-      env: { ...env, CGO_ENABLED: tool.cgo === true ? '1' : '0' },
+      // C is not made faster: that is most of what SQLite takes to build.
+      env: { ...env, CGO_ENABLED: tool.cgo === true ? '1' : '0', CGO_CFLAGS: '-O0' },
     });
     if (failure === null) return said;
     throw new ToolUnavailable(
@@ -118,20 +124,47 @@ async function moduleOf(tool: GoTool, { sources, go }: Workshop): Promise<string
   if (tool.inItself === undefined) return tool.module;
   const copy = join(sources, 'copy');
   await copyModule(tool, tool.inItself, copy, go);
+  await leaveOut(tool, copy);
+  if (tool.overlay !== undefined) await copyFiles(tool.overlay, copy);
   return copy;
+}
+
+async function leaveOut(tool: GoTool, copy: string): Promise<void> {
+  for (const { files, lines } of tool.leftOut ?? []) {
+    const pattern = new RegExp(lines);
+    for (const file of files) {
+      const all = (await readFile(join(copy, file), 'utf8')).split('\n');
+      const kept = all.filter((line) => !pattern.test(line));
+      if (kept.length === all.length)
+        throw new ToolUnavailable(`${tool.name} cannot be built: ${file} has no line of ${lines}`);
+      await writeFile(join(copy, file), kept.join('\n'));
+    }
+  }
 }
 
 /** Copies the source of a module that the tool's own go.mod pins. */
 async function copyModule(tool: GoTool, name: string, copy: string, go: Go): Promise<void> {
   await go(tool.module, ['mod', 'download', name]);
   const original = (await go(tool.module, ['list', '-m', '-f', '{{.Dir}}', name])).trim();
-  for (const entry of await readdir(original, { withFileTypes: true, recursive: true })) {
-    if (!entry.isFile()) continue;
-    // Go's module cache is read-only, and a copy of the whole folder would be so too.
-    const target = join(copy, relative(original, entry.parentPath), entry.name);
+  await copyFiles(original, copy);
+}
+
+/** Go's module cache is read-only; the copies are not. */
+async function copyFiles(from: string, to: string): Promise<void> {
+  for (const file of await filesIn(from)) {
+    const target = join(to, file);
     await mkdir(dirname(target), { recursive: true });
-    await writeFile(target, await readFile(join(entry.parentPath, entry.name)));
+    await writeFile(target, await readFile(join(from, file)));
   }
+}
+
+/** Paths below a folder, in order. */
+async function filesIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true, recursive: true });
+  return entries
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(relative(folder, entry.parentPath), entry.name))
+    .sort();
 }
 
 /** Makes a module beside a copy of the edited one, which stands in for it. @returns its folder */

@@ -1,14 +1,13 @@
 // Installs tools that tests need: `node libs/tooling/src/external-tools/main.ts [NAME…]`, without names all of them.
-// With --if-built nothing is built. Prints the folder of each on a line of its own; a tool that can't be had is named on stderr, with exit code 1.
-import { ensureTool, findTool, ToolUnavailable } from './ensure-tool.ts';
+// Prints the folder of each on a line of its own; a tool that can't be had is named on stderr, with exit code 1.
+import { ensureTool, ToolUnavailable } from './ensure-tool.ts';
 import { PINNED_TOOLS } from './pinned-tools.ts';
 
-const have = process.argv.includes('--if-built') ? findTool : ensureTool;
-const names = process.argv.slice(2).filter((argument) => argument !== '--if-built');
+const names = process.argv.slice(2);
 for (const name of names.length > 0 ? names : PINNED_TOOLS.map((tool) => tool.name)) {
   try {
     const onProgress = (line: string) => process.stderr.write(`  ${line}\n`);
-    process.stdout.write(`${await have(name, { env: process.env, onProgress })}\n`);
+    process.stdout.write(`${await ensureTool(name, { env: process.env, onProgress })}\n`);
   } catch (error) {
     if (!(error instanceof ToolUnavailable)) throw error;
     process.stderr.write(`${error.message}\n`);

@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** Go commands of one module, pinned by a go.mod and go.sum of our own beside this file. */
@@ -13,6 +14,14 @@ export type GoTool = {
   readonly cgo?: boolean;
   /** The module that is built within a copy of its own source, by its own go.mod: one with `replace` lines builds so alone. */
   readonly inItself?: string;
+  /** With `inItself`: a folder of ours whose files are laid over the copy. */
+  readonly overlay?: string;
+  /** With `inItself`: lines of the copy that are left out, because what they name is never used here and takes long to build. */
+  readonly leftOut?: readonly {
+    readonly files: readonly string[];
+    /** A regular expression. Each file must have such a line. */
+    readonly lines: string;
+  }[];
   /** Strings of the program that are set when it is linked, by package and name. */
   readonly variables?: Readonly<Record<string, string>>;
   /** Changes to one source file of a module, made in a copy before it is built. */
@@ -34,6 +43,16 @@ export type PythonTool = {
 export type PinnedTool = GoTool | PythonTool;
 
 const module = (name: string): string => fileURLToPath(new URL(`go/${name}`, import.meta.url));
+
+const overlay = (name: string): string => join(module(name), 'overlay');
+
+/** Plugins of SPIRE by their packages; what stays keeps keys in memory or files, and attests by token, certificate or process. */
+const SPIRE_LEFT_OUT = [
+  ...['awsiid', 'awskms', 'awspca', 'awsrolesanywhere', 'awss3', 'awssecret', 'awssecretsmanager'],
+  ...['azurekeyvault', 'azuremsi', 'certmanager', 'docker', 'ejbca', 'gcpcas', 'gcpcloudstorage', 'gcpiit'],
+  ...['gcpkms', 'gcpsecretmanager', 'gcsbundle', 'httpchallenge', 'k8s', 'k8sbundle', 'k8sconfigmap'],
+  ...['k8spsat', 'sshpop', 'systemd', 'tpmdevid', 'vault', 'windows'],
+].join('|');
 
 /** The programs of others that tests hold the sidecar against. Nothing of them is shipped. */
 export const PINNED_TOOLS: readonly PinnedTool[] = [
@@ -83,24 +102,46 @@ export const PINNED_TOOLS: readonly PinnedTool[] = [
   },
   {
     kind: 'go',
-    // Its server's data store is SQLite, which is C.
+    // Its server's data store is SQLite, which is C. What talks to clouds, clusters and other databases is left out.
     name: 'spire',
     module: module('spire'),
-    commands: {
-      'github.com/spiffe/spire/cmd/spire-server': 'spire-server',
-      'github.com/spiffe/spire/cmd/spire-agent': 'spire-agent',
-    },
-    buildTakes: 'about a quarter of an hour of two processors, and 3 GB',
+    inItself: 'github.com/spiffe/spire',
+    overlay: overlay('spire'),
+    leftOut: [
+      {
+        files: [
+          ...['bundlepublisher', 'keymanager', 'nodeattestor', 'notifier', 'upstreamauthority'].map(
+            (kind) => `pkg/server/catalog/${kind}.go`,
+          ),
+          ...['nodeattestor', 'svidstore', 'workloadattestor'].map((kind) => `pkg/agent/catalog/${kind}.go`),
+        ],
+        lines: String.raw`/(${SPIRE_LEFT_OUT}|spire)"$|\b(${SPIRE_LEFT_OUT}|spireplugin)\.BuiltIn\(\)`,
+      },
+    ],
+    commands: { './cmd/spire-server': 'spire-server', './cmd/spire-agent': 'spire-agent' },
+    buildTakes: 'about two minutes of two processors, and 1 GB',
     cgo: true,
   },
   {
     kind: 'go',
-    // Without the files of its user interface, which are made by other tools: the API is what tests read.
+    // Without the files of its user interface, which are made by other tools: the API is what tests read. It keeps spans in
+    // memory. The collector is put together from modules that Jaeger pins as well.
     name: 'jaeger',
     module: module('jaeger'),
     inItself: 'github.com/jaegertracing/jaeger',
-    commands: { './cmd/all-in-one': 'all-in-one' },
-    buildTakes: 'about ten minutes of two processors, and 2 GB',
+    overlay: overlay('jaeger'),
+    leftOut: [
+      {
+        files: ['internal/storage/v1/factory/factory.go'],
+        lines: String.raw`/storage/v1/(badger|cassandra|elasticsearch|grpc|kafka)"$|case (badger|cassandra|elasticsearch|grpc|kafka)Storage|return (badger|cassandra|es|grpc|kafka)\.New`,
+      },
+      {
+        files: ['internal/storage/metricstore/factory.go'],
+        lines: String.raw`/metricstore/prometheus"$|case prometheusStorage|return prometheus\.New`,
+      },
+    ],
+    commands: { './cmd/all-in-one': 'all-in-one', './cmd/gatehouse-collector': 'collector' },
+    buildTakes: 'about two minutes of two processors, and 1 GB',
   },
   {
     kind: 'go',

@@ -23,7 +23,8 @@ export type ImageBuild = {
 };
 
 /**
- * Builds an image with buildah. The same sources on the same base are the same image, to the byte.
+ * Builds an image with buildah. The same sources on the same base are the same layers, to the byte; the same image, too, where
+ * it has no health command.
  * @param root of the repository, with its code generated
  * @returns the image's id, which is the hash of its configuration and layers
  */
@@ -40,8 +41,10 @@ export async function buildImage(root: string, build: ImageBuild): Promise<strin
     const given = Object.entries(known).flatMap(([key, value]) =>
       value !== undefined && dockerfile.includes(`ARG ${key}`) ? ['--build-arg', `${key}=${value}`] : [],
     );
-    const args = [...(build.storage ?? []), 'bud', '--quiet', '--isolation=chroot', '--format=docker'];
-    // Health commands are Docker's. No time but ours, no version of the builder.
+    // Health commands are Docker's, whose configuration also names the container that the image was built in.
+    const format = dockerfile.includes('HEALTHCHECK') ? 'docker' : 'oci';
+    const args = [...(build.storage ?? []), 'bud', '--quiet', '--isolation=chroot', `--format=${format}`];
+    // No time but ours, no version of the builder.
     args.push(`--timestamp=${build.epochS ?? 0}`, '--identity-label=false', '--iidfile', idFile);
     args.push('--pull-never', ...given, '--tag', build.reference, context);
     await promisify(execFile)('buildah', args, { timeout: BUILD_MS_MAX });

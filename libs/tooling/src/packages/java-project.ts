@@ -50,6 +50,14 @@ export async function buildJavaProject({ root, out, env }: BuildOptions): Promis
   });
   await run(join(root, 'node_modules/.bin/buf'), ['generate', '--template', template], { cwd: root });
   await cp(join(root, 'libs/client/java'), folder, { recursive: true });
+  const { version } = JSON.parse(await readFile(join(root, 'libs/client/package.json'), 'utf8')) as {
+    readonly version: string;
+  };
+  const pom = await readFile(join(folder, 'pom.xml'), 'utf8');
+  await writeFile(
+    join(folder, 'pom.xml'),
+    pom.replace(/ *<!-- That of .*\n/, '').replace('<version>0.0.0<', `<version>${version}<`),
+  );
   const contract = JSON.parse(
     await readFile(join(root, 'libs/client/src/contract.json'), 'utf8'),
   ) as ContractFacts;

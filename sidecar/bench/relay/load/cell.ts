@@ -1,6 +1,7 @@
 /** What the harness asks of the load process: one cell of the table. */
 import type { AnswerPlan } from './answers.ts';
 import type { CallPlan } from './call-frames.ts';
+import type { Memory } from './process-tree.ts';
 
 export type Cell = {
   /** Port of the proxy on 127.0.0.1. */
@@ -27,7 +28,7 @@ export type CellResult = {
   readonly cpuMicros: number;
   /** CPU of the load process in all: client, app and TLS. */
   readonly loadCpuMicros: number;
-  readonly residentMb: number;
+  readonly memory: Memory;
   /** Share of the machine that other processes had meanwhile. */
   readonly foreignShare: number;
   /** Open loop only, else 0. */

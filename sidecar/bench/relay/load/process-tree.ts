@@ -32,10 +32,20 @@ export function busyMicros(): number {
   return ticks * 10_000;
 }
 
-/** Resident memory in megabytes, and how it is made up: file pages that others may share count once each here. */
-export function residentMb(pids: readonly number[]): number {
-  return pids.reduce((sum, pid) => {
-    const found = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
-    return sum + Number(found?.[1] ?? 0) / 1024;
-  }, 0);
+/** In megabytes. */
+export type Memory = {
+  /** All that is resident: file pages that others share, such as those of a program, count in each. */
+  readonly residentMb: number;
+  /** Of it what belongs to no file: heaps, stacks, buffers. */
+  readonly ownMb: number;
+};
+
+export function memoryOf(pids: readonly number[]): Memory {
+  let [residentKb, ownKb] = [0, 0];
+  for (const pid of pids) {
+    const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+    residentKb += Number(/^Rss:\s+(\d+) kB/m.exec(rollup)?.[1] ?? 0);
+    ownKb += Number(/^Anonymous:\s+(\d+) kB/m.exec(rollup)?.[1] ?? 0);
+  }
+  return { residentMb: residentKb / 1024, ownMb: ownKb / 1024 };
 }

@@ -6,7 +6,7 @@ import type { App } from './app.ts';
 import { callFrames } from './call-frames.ts';
 import { Caller, Tally } from './caller.ts';
 import type { Cell, CellResult } from './cell.ts';
-import { busyMicros, cpuMicros, processTree, residentMb } from './process-tree.ts';
+import { busyMicros, cpuMicros, memoryOf, processTree } from './process-tree.ts';
 
 const WARM_MS_MAX = 8000;
 const CONNECT_AT_ONCE = 16;
@@ -35,7 +35,7 @@ export async function runCell(cell: Cell, app: App, tls: ConnectionOptions): Pro
     const from = snapshot(tally, pids);
     await sleep(cell.measureMs);
     const to = snapshot(tally, pids);
-    const resident = residentMb(pids);
+    const memory = memoryOf(pids);
     tally.keepLatencies = false;
     stop();
     await drained(callers);
@@ -48,7 +48,7 @@ export async function runCell(cell: Cell, app: App, tls: ConnectionOptions): Pro
       seconds: (to.atMs - from.atMs) / 1000,
       cpuMicros: to.cpu - from.cpu,
       loadCpuMicros: to.own - from.own,
-      residentMb: resident,
+      memory,
       foreignShare: foreignShare(from, to),
       p50Ms: quantile(sorted, 0.5),
       p99Ms: quantile(sorted, 0.99),

@@ -10,6 +10,8 @@ export type Ground = {
   readonly bundleFile: string;
   readonly trustDomain: string;
   readonly callerSpiffeId: string;
+  /** Our sidecar's program as its image has it. */
+  readonly imageMain: string;
 };
 
 type Launch = {

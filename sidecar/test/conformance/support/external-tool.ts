@@ -13,27 +13,10 @@ export type ExternalTool = { readonly folder: string } | { readonly missing: str
  * reason; on a machine that sets CI, where a skipped test would go unseen, that is an error.
  */
 export async function externalTool(name: string): Promise<ExternalTool> {
-  const tool = await builtTool(name, []);
-  if ('missing' in tool && process.env['CI']) throw new Error(tool.missing);
-  return tool;
-}
-
-/**
- * As `externalTool`, for one that takes too long to build within a test run: where it was not built before, its tests are
- * skipped with the reason, also on a machine that sets CI.
- */
-export async function externalToolIfBuilt(name: string): Promise<ExternalTool> {
-  return builtTool(name, ['--if-built']);
-}
-
-async function builtTool(name: string, flags: readonly string[]): Promise<ExternalTool> {
-  const { code, stdout, stderr } = await finished(
-    process.execPath,
-    [INSTALLER, ...flags, name],
-    process.stderr,
-  );
+  const { code, stdout, stderr } = await finished(process.execPath, [INSTALLER, name], process.stderr);
   if (code === 0) return { folder: stdout.trim() };
   const missing = stderr.trim().split('\n').at(-1) ?? '';
+  if (process.env['CI']) throw new Error(missing);
   process.stderr.write(`not run: ${missing}\n`);
   return { missing };
 }

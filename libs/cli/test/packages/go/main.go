@@ -1,4 +1,5 @@
-// A project that only depends on the module: streams a generation, is refused, and prints what came of it as JSON.
+// A project that only depends on the module: streams a generation over the network and through a sidecar, is refused, and
+// prints what came of it as JSON.
 package main
 
 import (
@@ -13,6 +14,7 @@ import (
 	inferencev1 "gatehouse.dev/client/gatehouse/inference/v1"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 )
 
@@ -24,13 +26,20 @@ type outcome struct {
 }
 
 func main() {
-	address := os.Args[1]
+	address, sidecar := os.Args[1], os.Args[5]
 	identity := gatehouse.Identity{CertificateFile: os.Args[2], KeyFile: os.Args[3], BundleFile: os.Args[4]}
 	const inference, model = "spiffe://gatehouse.local/ns/local/sa/inference", "smollm2-135m-instruct"
+	mtls := func(serverID string) grpc.DialOption {
+		return grpc.WithTransportCredentials(gatehouse.MTLS(identity, serverID))
+	}
+	throughSidecar := []grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithAuthority("inference"),
+	}
 	said, err := json.Marshal(map[string]outcome{
-		"network":      describe(generate(address, identity, inference, model)),
-		"unknownModel": describe(generate(address, identity, inference, "no-such-model")),
-		"stranger":     describe(generate(address, identity, inference+"-of-others", model)),
+		"network":      describe(generate(address, model, mtls(inference))),
+		"sidecar":      describe(generate(sidecar, model, throughSidecar...)),
+		"unknownModel": describe(generate(address, "no-such-model", mtls(inference))),
+		"stranger":     describe(generate(address, model, mtls(inference+"-of-others"))),
 	})
 	if err != nil {
 		panic(err)
@@ -38,9 +47,8 @@ func main() {
 	fmt.Println(string(said))
 }
 
-func generate(address string, identity gatehouse.Identity, serverID, model string) (int32, error) {
-	credentials := grpc.WithTransportCredentials(gatehouse.MTLS(identity, serverID))
-	connection, err := grpc.NewClient(address, append(gatehouse.DialOptions(), credentials)...)
+func generate(address, model string, options ...grpc.DialOption) (int32, error) {
+	connection, err := grpc.NewClient(address, append(gatehouse.DialOptions(), options...)...)
 	if err != nil {
 		return 0, err
 	}

@@ -1,0 +1,2 @@
+// What it held is in mysql.go.
+package sqlstore
