@@ -98,7 +98,8 @@ try {
       stream.end(message);
     }
   }
-  while (atApp < calls && performance.now() < until + READY_MS_MAX) await delay(100);
+  const arrived = performance.now() + READY_MS_MAX;
+  while (atApp < calls && performance.now() < arrived) await delay(100);
   const held = await residentKilobytes(pid);
   console.log(`idle, one connection: ${(idle / 1000).toFixed(0)} MB`);
   console.log(`${CONNECTIONS} connections: ${((connected - idle) / CONNECTIONS).toFixed(1)} KB each`);

@@ -6,13 +6,14 @@ import { join } from 'node:path';
 import { generateSigningKey } from '@gatehouse/sidecar';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { stringify } from 'yaml';
+import { freePort } from '../../../sidecar/test/conformance/support/free-port.ts';
 import {
   findRedisServer,
   type RedisServer,
   startRedisServer,
 } from '../../../sidecar/test/support/redis-server.ts';
 import { probe, TEST_MS_MAX, until } from './chart/local-pod.ts';
-import { freePort, freePorts, LocalRelease, listening, ORCHESTRATION_ALONE } from './chart/local-release.ts';
+import { freePorts, LocalRelease, listening, ORCHESTRATION_ALONE } from './chart/local-release.ts';
 import { MINIMAL, render, tools } from './chart/render-chart.ts';
 import { runCli } from './run-cli.ts';
 

@@ -1,8 +1,7 @@
 /** A release of the chart in the namespace `models`, whose pods run as processes of this machine. */
-import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { type Authority, createAuthority } from '@gatehouse/identity';
+import { freePort } from '../../../../sidecar/test/conformance/support/free-port.ts';
 import { ROOT } from '../run-cli.ts';
 import type { Manifest, Pod } from './helm.ts';
 import { LocalPod, type LocalPodOptions } from './local-pod.ts';
@@ -37,15 +36,6 @@ export type Ports = { readonly mtls: number; readonly telemetry: number; readonl
 
 export async function freePorts(): Promise<Ports> {
   return { mtls: await freePort(), telemetry: await freePort(), service: await freePort() };
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof address === 'object' && address !== null ? address.port : 0;
 }
 
 /** Values of sidecars that listen on loopback, at these ports. */
