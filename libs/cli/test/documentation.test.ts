@@ -1,5 +1,5 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { glob, readdir, readFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import {
   compilePolicy,
@@ -22,11 +22,8 @@ async function blocks(page: string, language: string): Promise<string[]> {
 }
 
 async function pages(): Promise<string[]> {
-  const found = await readdir(ROOT, { recursive: true, withFileTypes: true });
-  return found
-    .filter((entry) => entry.isFile() && entry.name.endsWith('.md'))
-    .map((entry) => join(entry.parentPath, entry.name).slice(ROOT.length))
-    .filter((file) => !/node_modules|^\.gatehouse|^\./.test(file));
+  const found = glob('**/*.md', { cwd: ROOT, exclude: (name) => /^node_modules$|^\./.test(basename(name)) });
+  return Array.fromAsync(found);
 }
 
 test('the policy and the expectations in docs/policy.md hold', async () => {

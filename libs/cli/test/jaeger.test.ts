@@ -15,15 +15,15 @@ import {
 import { createIdSource, formatTraceparent } from '@gatehouse/telemetry/trace-context';
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { externalTool } from '../../../sidecar/test/conformance/support/external-tool.ts';
+import { freePort } from '../../../sidecar/test/conformance/support/free-port.ts';
 import { run } from '../../../sidecar/test/support/calls.ts';
 import { startTestMesh } from '../../../sidecar/test/support/test-mesh.ts';
 import { modelsDir } from '../src/models-dir.ts';
 import {
   eventsOf,
-  freePort,
   type Jaeger,
   type JaegerSpan,
-  jaegerTools,
   serviceOf,
   startJaeger,
   tagsOf,
@@ -36,15 +36,16 @@ const PASSAGES = ['Refunds take five working days.', 'Cards can be frozen.'];
 const NO_CONTENT = /kettle|five working days|frozen/i;
 const PROCESSES = ['orchestration', 'embeddings', 'inference'].flatMap((name) => [name, `${name}-sidecar`]);
 
-const tools = await jaegerTools();
+const tool = await externalTool('jaeger');
+const tools = 'missing' in tool ? '' : tool.folder;
 
-describe.skipIf(tools === null)('in Jaeger', () => {
+describe.skipIf(tools === '')('in Jaeger', () => {
   let jaeger: Jaeger;
   let dataDir: string;
   let mesh: LocalMesh;
 
   beforeAll(async () => {
-    jaeger = await startJaeger(tools ?? '');
+    jaeger = await startJaeger(tools);
     dataDir = await mkdtemp(join(tmpdir(), 'gatehouse-jaeger-'));
     mesh = await startLocalMesh({
       root: ROOT,

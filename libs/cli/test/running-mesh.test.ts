@@ -12,7 +12,7 @@ import {
   type TraceReceiver,
 } from '@gatehouse/local-mesh';
 import { createSpanRecorder } from '@gatehouse/telemetry/span-recorder';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { modelsDir } from '../src/models-dir.ts';
 import {
   type CallerProject,
@@ -124,7 +124,10 @@ describe('a project that only installed', () => {
       const { certificateFile, keyFile } = mesh.state.identities.developer;
       const args = [inference.inbound, certificateFile, keyFile, mesh.state.bundleFile, orchestration.egress];
       const { call, pretend } = await install(dataDir);
-      expect(await call(args)).toMatchObject({
+      // Nothing here retries, and on a busy machine a handshake can take longer than a sidecar waits.
+      const prints = (expected: object): Promise<void> =>
+        vi.waitFor(async () => expect(await call(args)).toMatchObject(expected), { timeout: 120_000 });
+      await prints({
         network: { tokens: 5 },
         sidecar: { tokens: 5 },
         unknownModel: {
@@ -138,7 +141,7 @@ describe('a project that only installed', () => {
         },
       });
       await pretend('9.0.0');
-      expect(await call(args)).toMatchObject({ network: MISMATCH, sidecar: MISMATCH });
+      await prints({ network: MISMATCH, sidecar: MISMATCH });
     },
   );
 });

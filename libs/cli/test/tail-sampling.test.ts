@@ -8,22 +8,25 @@ import { promisify } from 'node:util';
 import { createIdSource, formatTraceparent } from '@gatehouse/telemetry/trace-context';
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { externalTool } from '../../../sidecar/test/conformance/support/external-tool.ts';
+import { freePort } from '../../../sidecar/test/conformance/support/free-port.ts';
 import { run } from '../../../sidecar/test/support/calls.ts';
 import { startTestMesh, type TestMesh } from '../../../sidecar/test/support/test-mesh.ts';
 import { COLLECTED, tools as chartTools, MINIMAL, render } from './chart/render-chart.ts';
-import { ended, freePort, type Jaeger, jaegerTools, poll, startJaeger } from './jaeger/start-jaeger.ts';
+import { ended, type Jaeger, poll, startJaeger } from './jaeger/start-jaeger.ts';
 
 const SLOW_MS_MIN = 1000;
 const READY_MS_MAX = 30_000;
 
-const tools = await jaegerTools();
+const tool = await externalTool('jaeger');
+const tools = 'missing' in tool ? '' : tool.folder;
 
-describe.skipIf(tools === null || 'missing' in chartTools)('the collector of the chart', () => {
+describe.skipIf(tools === '' || 'missing' in chartTools)('the collector of the chart', () => {
   let folder: string;
   let jaeger: Jaeger;
   let mesh: TestMesh;
   let collector: ChildProcess;
-  const program = join(tools ?? '', 'collector');
+  const program = join(tools, 'collector');
 
   /** The configuration that the chart renders, with ports of this machine. */
   async function configuration(port: number, exportTo: string): Promise<string> {
@@ -46,7 +49,7 @@ describe.skipIf(tools === null || 'missing' in chartTools)('the collector of the
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'gatehouse-collector-'));
-    jaeger = await startJaeger(tools ?? '');
+    jaeger = await startJaeger(tools);
     const port = await freePort();
     const file = join(folder, 'collector.yaml');
     await writeFile(file, await configuration(port, new URL(jaeger.otlpEndpoint).host));

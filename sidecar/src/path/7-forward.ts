@@ -3,6 +3,7 @@ import type { FailureCause } from '../upstream/index.ts';
 import type { Routed, Target } from './6-route.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import type { Clock } from './call.ts';
+import type { Answer, ForwardLimits, ForwardOwner } from './forward-owner.ts';
 import { GrpcStatus } from './grpc-status.ts';
 import { isRefusal, type MessageFilter } from './message-filter.ts';
 import { heldBytesRefusal, MessageGate } from './message-gate.ts';
@@ -12,34 +13,9 @@ import type { RequestBuffer } from './request-buffer.ts';
 import { requestHead } from './request-head.ts';
 import type { ResponseBacklog } from './response-backlog.ts';
 import { checkResponseHead, grpcStatusIn } from './response-head.ts';
+import { responseScanRefusal } from './scan-refusal.ts';
 import { failureCauseOf, isOfPolicy, resetToGrpcStatus } from './status-mapping.ts';
 import type { UsageMeter } from './usage-meter.ts';
-
-/** An answer that is there in full. */
-export interface Answer {
-  /** Passes on its last header block. */
-  sendStatus(): void;
-}
-
-/** What forward tells the rest of the path. */
-export interface ForwardOwner {
-  /** The upstream has answered in full with this status. */
-  onAnswered(status: GrpcStatus, answer: Answer): void;
-  /** The call can't be answered by an upstream. */
-  onFailed(refusal: Refusal): void;
-  /** So many bytes of the request have left to the present upstream. */
-  onRequestSent(bytes: number): void;
-  /** Another try is wanted. @returns the next target, or why there is none */
-  reroute(reason: string): Target | Refusal;
-  /** A try that is not the first has begun. @returns what it sends as `traceparent` */
-  triedAgain(): string | null;
-}
-
-export type ForwardLimits = {
-  readonly connectMsMax: number;
-  readonly attemptsMax: number;
-  readonly retryBytesPerCallMax: number;
-};
 
 /** How often a free stream may be taken away by another call before the upstream counts as full. */
 const OPEN_TRIES_MAX = 8;
@@ -223,20 +199,7 @@ export class Forwarding implements StreamHandler, Answer {
     const problem = this.#responses.scan(chunk, start, end);
     if (problem !== null) {
       this.#target.settle('neutral');
-      this.#fail(
-        problem.kind === 'too-large'
-          ? {
-              kind: 'message-too-large',
-              side: 'response',
-              bytes: problem.messageBytes,
-              limitBytes: problem.limitBytes,
-            }
-          : {
-              kind: 'upstream-malformed',
-              cause:
-                problem.kind === 'bad-flag' ? `compression flag ${problem.flag}` : 'more than one message',
-            },
-      );
+      this.#fail(responseScanRefusal(problem));
       return;
     }
     if (!this.#answering && this.#responses.messages > 0) {

@@ -1,15 +1,17 @@
 import { ErrorCode, type Field, type Stream, type StreamHandler, type StreamReset } from '../http2/index.ts';
 import type { Target } from './6-route.ts';
-import type { Answer, Forwarding, ForwardOwner } from './7-forward.ts';
+import type { Forwarding } from './7-forward.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import type { Call } from './call.ts';
 import type { Expiring } from './deadline-wheel.ts';
+import type { Answer, ForwardOwner } from './forward-owner.ts';
 import type { GrpcStatus } from './grpc-status.ts';
 import type { MessageFilter } from './message-filter.ts';
 import { heldBytesRefusal, MessageGate, messageBytes } from './message-gate.ts';
 import { MessageScanner } from './message-scanner.ts';
 import type { Refusal } from './refusal.ts';
 import type { RequestBuffer } from './request-buffer.ts';
+import { requestScanRefusal } from './scan-refusal.ts';
 
 /** What happens to a passage is decided in the pipeline. */
 export interface PassageOwner {
@@ -169,7 +171,7 @@ export class Passage implements StreamHandler, Expiring, ForwardOwner {
     }
     const problem = this.#scanner?.scan(chunk, start, end) ?? null;
     if (problem !== null) {
-      this.#owner.refuse(this, scanRefusal(problem, this.call));
+      this.#owner.refuse(this, requestScanRefusal(problem, this.call.path));
     } else if (endStream && !this.#endsWhole) {
       this.#owner.refuse(this, TRUNCATED);
     } else if (this.#gate !== null) {
@@ -285,19 +287,3 @@ const TRUNCATED: Refusal = {
   field: 'message framing',
   expected: 'whole messages up to the end of the request',
 };
-
-function scanRefusal(problem: NonNullable<ReturnType<MessageScanner['scan']>>, call: Call): Refusal {
-  switch (problem.kind) {
-    case 'too-large':
-      return {
-        kind: 'message-too-large',
-        side: 'request',
-        bytes: problem.messageBytes,
-        limitBytes: problem.limitBytes,
-      };
-    case 'bad-flag':
-      return { kind: 'malformed', field: 'message framing', expected: 'a compression flag of 0 or 1' };
-    case 'too-many':
-      return { kind: 'malformed', field: 'message', expected: `one message in a request of ${call.path}` };
-  }
-}

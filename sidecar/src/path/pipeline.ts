@@ -1,60 +1,30 @@
-import type { Contract } from '@gatehouse/contracts';
 import type { Field, Stream } from '../http2/index.ts';
 import type { Policy } from '../policy/index.ts';
-import type { Protectors } from '../protect/index.ts';
-import { type Quotas, UNLIMITED } from '../quota/index.ts';
-import type { TokenVerifier } from '../tokens/index.ts';
-import type { AppPool, Upstreams } from '../upstream/index.ts';
+import { UNLIMITED } from '../quota/index.ts';
 import { type Accepted, accept } from './1-accept.ts';
 import { identify } from './2-identify.ts';
 import { type Authenticated, authenticate } from './3-authenticate.ts';
 import { authorise, type Permitted, refusedByToken } from './4-authorise.ts';
-import type { AdmissionControl, Admitted, Placed } from './5-admit.ts';
+import type { Admitted, Placed } from './5-admit.ts';
 import { type Routed, routeEgress, routeInbound, type Target } from './6-route.ts';
-import { type Answer, Forwarding, type ForwardLimits } from './7-forward.ts';
-import type { Observer, Outcome } from './8-observe.ts';
-import type { ByteBudget } from './byte-budget.ts';
-import { Call, type Clock, type Direction } from './call.ts';
+import { Forwarding } from './7-forward.ts';
+import type { Outcome } from './8-observe.ts';
+import { Call } from './call.ts';
 import type { ConnectionPeer } from './connection-peer.ts';
-import type { DeadlineWheel } from './deadline-wheel.ts';
+import type { Answer } from './forward-owner.ts';
 import { GrpcStatus } from './grpc-status.ts';
 import { laterValues } from './later-values.ts';
 import { chainFilters, isRefusal, MessageCheck, type MessageFilter } from './message-filter.ts';
 import { readMessage } from './message-gate.ts';
 import { Passage, type PassageOwner } from './passage.ts';
+import type { PipelineParts } from './pipeline-parts.ts';
 import { type CallFilters, protectCall, UNPROTECTED } from './protect-call.ts';
 import { hold, otherModel, reserve, UsageFilter } from './quota-call.ts';
 import type { Refusal } from './refusal.ts';
-import { httpRefusalHead, refusalHead, refusalTrailers, withoutDetails } from './refusal-fields.ts';
-import { type RefusalStatus, statusOf } from './refusal-status.ts';
+import { httpRefusalHead } from './refusal-fields.ts';
+import { statusOf } from './refusal-status.ts';
 import { RequestBuffer } from './request-buffer.ts';
-import type { ResponseBacklog } from './response-backlog.ts';
-import type { StatedContracts } from './stated-contract.ts';
-
-/** Everything that the stages work with. */
-export type PipelineParts = {
-  readonly direction: Direction;
-  readonly contract: Contract;
-  readonly stated: StatedContracts;
-  readonly clock: Clock;
-  /** The policy in force; null on egress, where the upstream's own decides. */
-  readonly policy: () => Policy | null;
-  readonly protectors: Protectors;
-  readonly tokens: TokenVerifier;
-  readonly admission: AdmissionControl;
-  /** Null on egress. */
-  readonly quotas: Quotas | null;
-  /** Where calls go: the app (inbound), or the upstreams (egress). */
-  readonly app: AppPool | null;
-  readonly upstreams: Upstreams;
-  readonly observer: Observer;
-  readonly deadlines: DeadlineWheel;
-  readonly held: ByteBudget;
-  readonly backlog: ResponseBacklog;
-  readonly limits: ForwardLimits & { readonly firstMessageMsMax: number };
-  /** A stage threw: a bug. */
-  readonly onBug: (error: unknown) => void;
-};
+import { sendRefusal } from './send-refusal.ts';
 
 /**
  * A call's way, stage by stage:
@@ -420,34 +390,6 @@ function expectMessages(passage: Passage, { method }: Accepted): void {
 
 type Ending = Pick<Outcome, 'status' | 'refusal'>;
 
-function outcomeOf(passage: Passage, ending: Ending): Outcome {
-  return {
-    ...ending,
-    requestMessages: passage.requestMessages,
-    responseMessages: passage.forwarding?.responseMessages ?? 0,
-  };
-}
-
-function sendRefusal({ call, stream, forwarding }: Passage, status: RefusalStatus): void {
-  const metadata = { ...errorMetadata(call), ...status.metadata };
-  const hasHead = forwarding?.headSent === true;
-  const full = hasHead ? refusalTrailers(status, metadata) : refusalHead(status, metadata);
-  const fields = stream.fits(full) ? full : withoutDetails(full);
-  if (hasHead) stream.sendTrailers(fields);
-  else stream.sendHeaders(fields, true);
-}
-
-/** ErrorInfo.metadata of a refusal: what to look for in the policy, the trace and the decision list. */
-function errorMetadata(call: Call): Record<string, string> {
-  const metadata: Record<string, string> = { method: call.path.slice(1, 257) };
-  if (call.identity !== '') metadata['identity'] = call.identity;
-  if (call.decision !== null && call.direction === 'inbound') {
-    metadata['rule'] = call.decision.ruleId;
-    metadata['policy_version'] = call.decision.policyVersion;
-    metadata['decision_id'] = call.decisionId;
-  }
-  if (call.trace !== null) metadata['trace_id'] = call.trace.traceId;
-  if (call.upstream !== '') metadata['upstream'] = call.upstream;
-  if (call.endpoint !== '') metadata['endpoint'] = call.endpoint;
-  return metadata;
+function outcomeOf({ requestMessages, forwarding }: Passage, { status, refusal }: Ending): Outcome {
+  return { status, refusal, requestMessages, responseMessages: forwarding?.responseMessages ?? 0 };
 }

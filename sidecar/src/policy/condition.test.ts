@@ -43,6 +43,35 @@ function ask(policy: Policy, changes: Partial<DecisionRequest> = {}, name = GENE
 const conditioned = (condition: string, more = ''): string =>
   `methods: [${GENERATE}]${more}, condition: ${JSON.stringify(condition)}`;
 
+describe('a token that comes again', () => {
+  const claims = { team: 'ml', groups: ['a'], level: 3, admin: true, sub: 'me' };
+  const token = { issuer: 'staff', claims };
+
+  test('is decided by as before where rules look at nothing else, and as another one is for another issuer or token', () => {
+    const policy = compile(conditioned('token.claims.team == "ml"'));
+    for (let i = 0; i < 2; i++) {
+      expect(ask(policy, { token })).toMatchObject({ allowed: true });
+      expect(ask(policy, { token: { issuer: 'staff', claims: { ...claims, team: 'hr' } } }).allowed).toBe(
+        false,
+      );
+      expect(ask(policy, { token: { issuer: 'nobody', claims } }).allowed).toBe(false);
+      expect(ask(policy, { token: null }).allowed).toBe(false);
+    }
+  });
+
+  test.each<[string, Partial<DecisionRequest>]>([
+    ['request.priority == 1', { priority: 2 }],
+    ['request.model == "small"', { model: 'large' }],
+    ['now < timestamp("2026-11-22T13:00:00Z")', { nowMs: NOON + 3_600_000 }],
+  ])('is decided anew where a rule looks further: %s', (condition, changes) => {
+    const policy = compile(conditioned(`token.claims.team == "ml" && ${condition}`));
+    for (let i = 0; i < 2; i++) {
+      expect(ask(policy, { token }).allowed).toBe(true);
+      expect(ask(policy, { token, ...changes }).allowed).toBe(false);
+    }
+  });
+});
+
 describe('a rule with a condition allows only where it is exactly true', () => {
   test.each<[string, Partial<DecisionRequest>, string | true]>([
     ['identity.trust_domain == "gatehouse.local" && identity.path[3] == "developer"', {}, true],

@@ -53,6 +53,13 @@ interface MethodRules {
   readonly shadowNeeds: Needs;
   /** What is decided about every call, whatever it brings; null where that matters. */
   settled: Decision | null;
+  /** What was decided about calls with a token, by its claims; null where more than the token matters. */
+  byClaims: WeakMap<object, TokenDecision> | null;
+}
+
+interface TokenDecision {
+  readonly issuer: string;
+  readonly decision: Decision;
 }
 
 interface RuleSet {
@@ -85,7 +92,10 @@ export class IdentityRules {
   constructor(of: CallerParts) {
     this.#of = of;
     for (const rule of of.rules) for (const path of rule.paths) this.#add(rule, path);
-    for (const rules of this.#methods.values()) rules.settled = settledBy(rules);
+    for (const rules of this.#methods.values()) {
+      rules.settled = settledBy(rules);
+      if (decidesByToken(rules)) rules.byClaims = new WeakMap();
+    }
   }
 
   /**
@@ -133,6 +143,17 @@ export class IdentityRules {
   decide(request: DecisionRequest): Decision {
     const rules = this.#rulesOf(request.method);
     if (rules === undefined) return NO_MATCHING_RULE;
+    const { token } = request;
+    if (rules.byClaims === null || token === null) return this.#decideAnew(rules, request);
+    // The claims of a verified token are one object for as long as it counts as verified: a condition on them is evaluated once.
+    const known = rules.byClaims.get(token.claims);
+    if (known?.issuer === token.issuer) return known.decision;
+    const decision = this.#decideAnew(rules, request);
+    rules.byClaims.set(token.claims, { issuer: token.issuer, decision });
+    return decision;
+  }
+
+  #decideAnew(rules: MethodRules, request: DecisionRequest): Decision {
     const scope = this.scopeOf(request);
     if (rules.needs.token && scope.claimsProblem() !== null) return CLAIMS_MALFORMED;
     return decideBy(rules.acting, request, scope);
@@ -210,6 +231,7 @@ export class IdentityRules {
       },
       shadowNeeds: { request: false, token: false },
       settled: null,
+      byClaims: null,
     };
   }
 }
@@ -219,6 +241,14 @@ function settledBy({ acting, shadow, needs }: MethodRules): Decision | null {
   if (first === undefined || acting.denies.length > 0 || shadow !== null || needs.token) return null;
   const asks = first.models !== null || first.token !== null || first.condition !== null;
   return asks ? null : first.decision;
+}
+
+/** Whether no rule looks at more of a call than its token. */
+function decidesByToken({ acting, needs }: MethodRules): boolean {
+  const looksFurther = ({ models, condition }: CompiledRule): boolean =>
+    models !== null ||
+    (condition !== null && (condition.reads.now || condition.reads.requestFields.size > 0));
+  return needs.token && ![...acting.denies, ...acting.allows].some(looksFurther);
 }
 
 function decideBy(rules: RuleSet, request: DecisionRequest, scope: DecisionScope): Decision {

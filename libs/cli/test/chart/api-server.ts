@@ -11,8 +11,10 @@ import { stringify } from 'yaml';
 import { freePort } from '../../../../sidecar/test/conformance/support/free-port.ts';
 import { type HelmRun, runHelm } from './helm.ts';
 
-const READY_MS_MAX = 60_000;
-const POLL_MS = 100;
+/** It was seen to take over a minute beside other work. */
+const READY_MS_MAX = 180_000;
+/** Each time is a run of kubectl. */
+const POLL_MS = 500;
 const ADMIN_TOKEN = 'administrator';
 /** Nobody's (RFC 5737): it is only written down, and a loopback address is not taken for it. */
 const ADVERTISED = '192.0.2.1';

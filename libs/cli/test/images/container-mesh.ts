@@ -158,6 +158,8 @@ function sidecarConfig(pod: PodName): object {
   };
 }
 
+/** Health commands are run by the tests, not by timers, which systemd would have. */
+const NO_TIMER = '--health-interval=disable';
 const mount = (from: string, to: string, mode = 'rw'): string[] => ['--volume', `${from}:${to}:${mode}`];
 
 /** Options to run a pod's sidecar with. */
@@ -166,6 +168,7 @@ export function sidecarOptions({ folder }: Volumes, pod: PodName): string[] {
     '--user',
     SIDECAR_USER,
     '--memory=256m',
+    NO_TIMER,
     ...mount(join(folder, pod, 'sockets'), '/run/gatehouse'),
     ...mount(join(folder, pod, 'admin'), '/run/gatehouse-admin'),
     ...mount(join(folder, pod, 'config'), '/etc/gatehouse/config', 'ro'),
@@ -179,6 +182,7 @@ export function serviceOptions({ folder }: Volumes, name: ServiceName): string[]
     '--user',
     SERVICE_USER,
     `--memory=${MEMORY[name]}`,
+    NO_TIMER,
     ...mount(join(folder, name, 'sockets'), '/run/gatehouse'),
     ...mount(join(folder, name, 'service'), '/etc/gatehouse/service', 'ro'),
     ...mount(modelsDir(process.env), '/models', 'ro'),

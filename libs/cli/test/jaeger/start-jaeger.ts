@@ -1,11 +1,10 @@
 /** A real Jaeger that keeps spans in memory, and a real collector before it where a test asks for one. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { JaegerTrace } from '@gatehouse/local-mesh';
-import { ensureTool, ToolUnavailable } from '../../../tooling/src/external-tools/ensure-tool.ts';
+import { freePort } from '../../../../sidecar/test/conformance/support/free-port.ts';
 
 const READY_MS_MAX = 30_000;
 const STORED_MS_MAX = 30_000;
@@ -25,23 +24,7 @@ export type Jaeger = {
   stop(): Promise<void>;
 };
 
-/**
- * @returns the folder of Jaeger and the collector, built the first time; null where they cannot be had. On a machine that
- * sets CI that is an error.
- */
-export async function jaegerTools(): Promise<string | null> {
-  try {
-    return await ensureTool('jaeger', {
-      env: process.env,
-      onProgress: (line) => process.stderr.write(`  ${line}\n`),
-    });
-  } catch (error) {
-    if (!(error instanceof ToolUnavailable) || process.env['CI']) throw error;
-    process.stderr.write(`not run: ${error.message}\n`);
-    return null;
-  }
-}
-
+/** @param tools the folder of the tool `jaeger` */
 export async function startJaeger(tools: string): Promise<Jaeger> {
   const [otlp, query, admin] = [await freePort(), await freePort(), await freePort()];
   const url = `http://127.0.0.1:${query}`;
@@ -94,16 +77,6 @@ export async function poll(msMax: number, isDone: () => Promise<boolean | undefi
     await delay(POLL_MS);
   }
   throw new Error(`not done within ${msMax} ms`);
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('the server has no port');
-  return address.port;
 }
 
 export function tagsOf({ tags }: JaegerSpan): Readonly<Record<string, unknown>> {

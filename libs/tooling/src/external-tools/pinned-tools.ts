@@ -137,7 +137,7 @@ export const PINNED_TOOLS: readonly PinnedTool[] = [
       },
     ],
     commands: { './cmd/all-in-one': 'all-in-one', './cmd/gatehouse-collector': 'collector' },
-    buildTakes: 'about two minutes of two processors, and 1 GB',
+    buildTakes: 'two to three minutes of two processors, and 1 GB',
   },
   {
     kind: 'go',
@@ -154,7 +154,7 @@ export const PINNED_TOOLS: readonly PinnedTool[] = [
       'k8s.io/component-base/version.gitMajor': '1',
       'k8s.io/component-base/version.gitMinor': '35',
     },
-    buildTakes: 'about seven minutes of two processors, and 2 GB',
+    buildTakes: 'up to six minutes of two processors, and 2.5 GB',
   },
   {
     kind: 'go',
