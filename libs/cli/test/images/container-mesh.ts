@@ -192,6 +192,8 @@ export function serviceOptions({ folder }: Volumes, name: ServiceName): string[]
 
 export type ContainerMesh = {
   readonly volumes: Volumes;
+  /** Whether every sidecar answers its probe. */
+  isReady(): Promise<boolean>;
   /** The container of a service, or of a sidecar: `inference`, `inference-sidecar`, …, `caller-sidecar`. */
   container(name: string): string;
   remove(): Promise<void>;
@@ -222,6 +224,14 @@ export async function startContainerMesh(
       await engine.podman('rm', '--force', '--time=0', '--ignore', name);
     await volumes.remove();
   };
+  const isReady = async (): Promise<boolean> => {
+    for (const [pod, { telemetry }] of Object.entries(PORTS)) {
+      const ask = `process.exit((await fetch('http://127.0.0.1:${telemetry}/readyz')).ok ? 0 : 1)`;
+      const command = ['node', '--input-type=module', '-e', ask];
+      if ((await engine.podman('exec', container(`${pod}-sidecar`), ...command)).code !== 0) return false;
+    }
+    return true;
+  };
   try {
     const network = ['--network', `container:${container('inference')}`];
     await start('inference', ['--network=none', ...serviceOptions(volumes, 'inference')], images.inference);
@@ -233,7 +243,7 @@ export async function startContainerMesh(
     );
     const started = await Promise.allSettled([...others, ...sidecars]);
     for (const each of started) if (each.status === 'rejected') throw each.reason;
-    return { volumes, container, remove };
+    return { volumes, isReady, container, remove };
   } catch (error) {
     await remove();
     throw error;

@@ -27,11 +27,7 @@ describe.skipIf(engine === null)('in containers', () => {
     for (const name of ['sidecar', ...SERVICES] as const)
       images[name] = await builtImage(engine as ContainerEngine, name);
     mesh = await startContainerMesh(engine as ContainerEngine, images);
-    for (const name of SERVICES)
-      await poll(
-        READY_MS_MAX,
-        async () => (await podman('healthcheck', 'run', mesh.container(name))).code === 0,
-      );
+    await poll(READY_MS_MAX, mesh.isReady);
   }, BUILD_MS_MAX);
 
   afterAll(async () => {
