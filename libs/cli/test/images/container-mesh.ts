@@ -8,7 +8,7 @@ import type { ContainerEngine } from './container-engine.ts';
 
 /** The group that shares sockets and identities, as in the chart. */
 export const GROUP = 64_000;
-export const SIDECAR_USER = '64001:64000';
+const SIDECAR_USER = '64001:64000';
 export const SERVICE_USER = '64002:64000';
 const HOUR_MS = 3_600_000;
 const TRUST_DOMAIN = 'example.org';
@@ -177,7 +177,7 @@ export function sidecarOptions({ folder }: Volumes, pod: PodName): string[] {
 }
 
 /** Options to run a service with. */
-export function serviceOptions({ folder }: Volumes, name: ServiceName): string[] {
+function serviceOptions({ folder }: Volumes, name: ServiceName): string[] {
   return [
     '--user',
     SERVICE_USER,
