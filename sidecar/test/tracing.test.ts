@@ -280,7 +280,9 @@ test('whatever refuses a call, the refusal and one log line have the id of its t
     ]);
     for (const { traceId, reason, told } of refusals) {
       expect(told).toBe(traceId);
-      const about = lines.map((line) => JSON.parse(line)).filter((line) => line.traceId === traceId);
+      const about = lines
+        .map((line) => JSON.parse(line) as { readonly traceId?: string })
+        .filter((line) => line.traceId === traceId);
       expect(about).toEqual([expect.objectContaining({ msg: 'call', reason })]);
     }
   } finally {

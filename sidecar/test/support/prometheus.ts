@@ -84,7 +84,8 @@ export async function startPrometheus(
   );
   await waitUntilReady(child, `http://${listen}/-/ready`);
   const ask = async <Data>(path: string, parameters: Readonly<Record<string, string>>): Promise<Data> => {
-    const url = new URL(`http://${listen}/api/v1/${path}?${new URLSearchParams(parameters)}`);
+    const url = new URL(`http://${listen}/api/v1/${path}`);
+    url.search = new URLSearchParams(parameters).toString();
     const answer = (await (await fetch(url)).json()) as {
       readonly status: string;
       readonly error?: string;
