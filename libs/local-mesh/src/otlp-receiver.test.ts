@@ -59,7 +59,7 @@ describe('receiveTraces', () => {
         startTimeMs: 1_700_000_000_000.25,
         endTimeMs: 1_700_000_000_012.5,
         attributes: { text: 'a', whole: 7, part: 0.5, yes: true, list: ['a', 'b'] },
-        events: [{ name: 'gatehouse.retry', timeMs: 1_700_000_000_001 }],
+        events: [{ name: 'gatehouse.retry', timeMs: 1_700_000_000_001, attributes: {} }],
         links: [linked],
         status: 'error',
       },

@@ -21,6 +21,8 @@ export type Ended = {
   readonly message: string;
   readonly answers: readonly EchoResponse[];
   readonly details: StatusDetails;
+  /** The response's head had come. */
+  readonly hadHead: boolean;
 };
 
 export type RunningCall = {
@@ -67,6 +69,7 @@ export function startCall(
   const answers: EchoResponse[] = [];
   const end = Promise.withResolvers<Ended>();
   const first = Promise.withResolvers<void>();
+  let hadHead = false;
   const settle = (code: status, message: string, trailers?: Metadata): void => {
     const encoded = trailers?.get('grpc-status-details-bin')[0];
     end.resolve({
@@ -74,6 +77,7 @@ export function startCall(
       message,
       answers,
       details: Buffer.isBuffer(encoded) ? decodeStatusDetails(encoded) : {},
+      hadHead,
     });
     first.resolve();
   };
@@ -89,6 +93,7 @@ export function startCall(
       : kind === 'serverStream'
         ? client[kind](requests[0], metadata, options)
         : client[kind](metadata, options);
+  call.on('metadata', () => (hadHead = true));
   if (kind === 'serverStream' || kind === 'bidi') {
     call.on('data', (answer: EchoResponse) => {
       answers.push(answer);

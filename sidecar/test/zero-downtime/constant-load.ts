@@ -16,6 +16,8 @@ export type CallResult = {
   readonly endedAtMs: number;
   /** Empty when it went well. */
   readonly failure: string;
+  /** The response had begun, so that the call is not tried again, safe to repeat or not. */
+  readonly hadHead: boolean;
 };
 
 export type LoadRates = Readonly<Record<LoadKind, number>>;
@@ -62,7 +64,9 @@ export class ConstantLoad {
   async #call(kind: LoadKind): Promise<void> {
     const startedAtMs = performance.now();
     const request = kind === 'serverStream' ? { text: 'x', ...STREAM } : { text: 'x' };
-    const { code, message, answers } = await run(this.client, kind, [request], { timeoutMs: CALL_MS_MAX });
+    const { code, message, answers, hadHead } = await run(this.client, kind, [request], {
+      timeoutMs: CALL_MS_MAX,
+    });
     const expected = kind === 'serverStream' ? STREAM.count : 1;
     const failure =
       code !== status.OK
@@ -70,6 +74,6 @@ export class ConstantLoad {
         : answers.length === expected
           ? ''
           : `${answers.length} answers of ${expected}`;
-    this.results.push({ kind, startedAtMs, endedAtMs: performance.now(), failure });
+    this.results.push({ kind, startedAtMs, endedAtMs: performance.now(), failure, hadHead });
   }
 }

@@ -64,8 +64,8 @@ async function playOne(scenario: Scenario, stage: Stage): Promise<Report> {
     result.startedAtMs < recoveredAtMs &&
     (scenario.excuses?.(result, startedAtMs) ?? false);
   const failed = results.filter(({ failure }) => failure !== '');
-  const told = ({ kind, startedAtMs: at, failure }: CallResult): string =>
-    `${kind} begun after ${Math.round(at - startedAtMs)} ms: ${failure}`;
+  const told = ({ kind, startedAtMs: at, failure, hadHead }: CallResult): string =>
+    `${kind} begun after ${Math.round(at - startedAtMs)} ms${hadHead ? ', its response begun' : ''}: ${failure}`;
   const took = results
     .filter(({ kind, failure }) => kind !== 'serverStream' && failure === '')
     .map(({ startedAtMs: from, endedAtMs }) => endedAtMs - from)

@@ -140,7 +140,7 @@ export const SCENARIOS: readonly Scenario[] = [
       await cluster.startPod();
       return { recoveredAtMs: killedAtMs + KILL_REACTION_MS };
     },
-    excuses: ({ kind }) => kind !== 'repeatable',
+    excuses: ({ kind, hadHead }) => kind !== 'repeatable' || hadHead,
   },
   {
     name: 'an endpoint cut off from the network',
