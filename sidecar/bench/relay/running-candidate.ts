@@ -22,6 +22,12 @@ export type RunningCandidate = {
   stop(): Promise<void>;
 };
 
+const running = new Set<ChildProcess>();
+// Also when the benchmark is interrupted.
+process.on('exit', () => {
+  for (const child of running) child.kill();
+});
+
 /** @returns null when the program is not there */
 export async function startCandidate(candidate: Candidate, ground: Ground): Promise<RunningCandidate | null> {
   const version = await candidate.version();
@@ -36,10 +42,8 @@ export async function startCandidate(candidate: Candidate, ground: Ground): Prom
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk: Buffer) => (said = `${said}${String(chunk)}`.slice(-SAID_CHARACTERS_MAX)));
   }
-  // Also when the benchmark is interrupted.
-  const kill = (): void => void child.kill();
-  process.on('exit', kill);
-  child.on('exit', () => process.off('exit', kill));
+  running.add(child);
+  child.on('exit', () => running.delete(child));
   const stop = (): Promise<void> => stopChild(child);
   const exited = once(child, 'exit').then(() => {
     throw new Error(`${candidate.name} ended before it listened; it said: ${said}`);
