@@ -42,10 +42,7 @@ export type Prometheus = {
 export async function ensurePrometheus(): Promise<string | null> {
   const onProgress = (line: string) => process.stderr.write(`  ${line}\n`);
   try {
-    return await ensureDebianProgram(
-      { name: 'prometheus', package: 'prometheus' },
-      { env: process.env, onProgress },
-    );
+    return await ensureDebianProgram('prometheus', { env: process.env, onProgress });
   } catch (error) {
     if (!(error instanceof ToolUnavailable) || process.env['CI']) throw error;
     process.stderr.write(`not run: ${error.message}\n`);

@@ -1,52 +1,24 @@
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { ensureDebianProgram } from '../../../libs/tooling/src/external-tools/ensure-debian-program.ts';
+import { ToolUnavailable } from '../../../libs/tooling/src/external-tools/ensure-tool.ts';
 
-const run = promisify(execFile);
-
-const SERVERS = ['redis-server', 'valkey-server'];
-const PACKAGE = 'redis-server';
-const INSTALL_MS_MAX = 180_000;
 const START_MS_MAX = 10_000;
 
 export type RedisProgram = { readonly file: string } | { readonly missing: string };
 
-/** A Redis or Valkey server: the machine's own, or Debian's, which apt-get installs at the first time. */
+/** The machine's own Redis, or Debian's, which is installed at the first time. */
 export async function findRedisServer(): Promise<RedisProgram> {
-  const own = await installed();
-  if (own !== null) return { file: own };
-  // At run level 1 the package's own service is not started.
-  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
-  const options = { timeout: INSTALL_MS_MAX, env };
+  const onProgress = (line: string) => process.stderr.write(`  ${line}\n`);
   try {
-    await run('apt-get', ['install', '--yes', '--no-install-recommends', PACKAGE], options).catch(
-      async () => {
-        await run('apt-get', ['update'], options);
-        await run('apt-get', ['install', '--yes', '--no-install-recommends', PACKAGE], options);
-      },
-    );
+    return { file: await ensureDebianProgram('redis-server', { env: process.env, onProgress }) };
   } catch (error) {
-    const lines = String((error as { stderr?: string }).stderr || error)
-      .trim()
-      .split('\n');
-    return { missing: `no ${PACKAGE}, and none to be had: ${lines.at(-1) ?? ''}` };
+    if (!(error instanceof ToolUnavailable)) throw error;
+    return { missing: error.message };
   }
-  const file = await installed();
-  return file === null ? { missing: `no ${PACKAGE} after it was installed` } : { file };
-}
-
-async function installed(): Promise<string | null> {
-  for (const name of SERVERS) {
-    const found = await run(name, ['--version']).then(
-      () => name,
-      () => null,
-    );
-    if (found !== null) return found;
-  }
-  return null;
 }
 
 /** A server on a Unix socket of its own, with nothing on disk. */

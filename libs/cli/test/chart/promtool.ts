@@ -8,10 +8,7 @@ import { ToolUnavailable } from '../../../tooling/src/external-tools/ensure-tool
 export async function ensurePromtool(): Promise<string | null> {
   const onProgress = (line: string) => process.stderr.write(`  ${line}\n`);
   try {
-    return await ensureDebianProgram(
-      { name: 'promtool', package: 'prometheus' },
-      { env: process.env, onProgress },
-    );
+    return await ensureDebianProgram('promtool', { env: process.env, onProgress });
   } catch (error) {
     if (!(error instanceof ToolUnavailable) || process.env['CI']) throw error;
     process.stderr.write(`not run: ${error.message}\n`);

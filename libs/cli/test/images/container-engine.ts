@@ -7,8 +7,7 @@ import { toolsDir } from '../../../tooling/src/external-tools/tool-cache.ts';
 
 const COMMAND_MS_MAX = 300_000;
 const OUTPUT_BYTES_MAX = 1 << 24;
-/** Programs by the package that brings each; dpkg-deb and apt-get are those of a Debian. */
-const PROGRAMS = { podman: 'podman', buildah: 'buildah', runc: 'runc', 'dpkg-deb': 'dpkg' } as const;
+const PROGRAMS = ['podman', 'buildah', 'runc', 'dpkg-deb'] as const;
 /** crun, which podman would take, fails where cgroups are of version 1; limits beyond those of the machine are refused. */
 const RUN_OPTIONS = ['--ulimit=nofile=4096:4096', '--ulimit=nproc=4096:4096', '--log-driver=k8s-file'];
 /** What the chart gives every container. */
@@ -36,8 +35,7 @@ async function openEngine(): Promise<ContainerEngine> {
   if (process.platform !== 'linux' || process.getuid?.() !== 0)
     throw new ToolUnavailable('containers need Linux and root here');
   const options = { env: process.env, onProgress: (line: string) => process.stderr.write(`  ${line}\n`) };
-  for (const [name, packageName] of Object.entries(PROGRAMS))
-    await ensureDebianProgram({ name, package: packageName }, options);
+  for (const name of PROGRAMS) await ensureDebianProgram(name, options);
   const folder = join(toolsDir(process.env), 'containers');
   await mkdir(folder, { recursive: true });
   const storage = ['--root', join(folder, 'storage'), '--runroot', join(folder, 'run')];

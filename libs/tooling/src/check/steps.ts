@@ -79,7 +79,7 @@ const tests: Step = {
   },
 };
 
-/** What the conformance tests run that no package registry of ours carries: built once, cached outside the repository. */
+/** What tests run that pnpm does not install: got once, cached outside the repository. */
 const TEST_TOOLS = [
   'actionlint',
   'h2spec',
@@ -89,6 +89,12 @@ const TEST_TOOLS = [
   'kubernetes',
   'jaeger',
   'spire',
+  // Of Debian's packages, here and not in the tests, which run side by side: only one at a time can install.
+  'prometheus',
+  'redis-server',
+  'podman',
+  'buildah',
+  'runc',
 ] as const;
 
 /** Tools that tests need. Where one can't be had its tests count as not run (and, in CI, as failed): they say so. */

@@ -10,6 +10,19 @@ const INSTALL_MS_MAX = 300_000;
 const LOCK_SECONDS_MAX = 240;
 const SYSTEM_FOLDERS = ['/usr/sbin', '/usr/local/sbin'];
 
+/** Programs that tests run, by the package that brings each; dpkg-deb is there on every Debian. */
+export const DEBIAN_PROGRAMS = {
+  prometheus: 'prometheus',
+  promtool: 'prometheus',
+  'redis-server': 'redis-server',
+  podman: 'podman',
+  buildah: 'buildah',
+  runc: 'runc',
+  'dpkg-deb': 'dpkg',
+} as const;
+
+export type DebianProgram = keyof typeof DEBIAN_PROGRAMS;
+
 /**
  * Makes sure that a program is there that a Debian package brings, and installs the package where it is missing, this is
  * Debian and we are root.
@@ -17,9 +30,10 @@ const SYSTEM_FOLDERS = ['/usr/sbin', '/usr/local/sbin'];
  * @throws ToolUnavailable
  */
 export async function ensureDebianProgram(
-  { name, package: packageName }: { readonly name: string; readonly package: string },
+  name: DebianProgram,
   { env, onProgress }: EnsureToolOptions,
 ): Promise<string> {
+  const packageName = DEBIAN_PROGRAMS[name];
   const present = await find(name, env);
   if (present !== null) return present;
   const hint = `install Debian's package ${packageName}, or ${name} by other means`;
@@ -28,7 +42,8 @@ export async function ensureDebianProgram(
   onProgress?.(`installing Debian's package ${packageName}, once`);
   const apt = (...args: string[]) =>
     run('apt-get', ['-qq', '-o', `DPkg::Lock::Timeout=${LOCK_SECONDS_MAX}`, ...args], {
-      env: { ...env, DEBIAN_FRONTEND: 'noninteractive' },
+      // At run level 1 a package's own service is not started.
+      env: { ...env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' },
       timeout: INSTALL_MS_MAX,
     });
   try {
