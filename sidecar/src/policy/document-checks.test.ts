@@ -273,22 +273,28 @@ describe('includes', () => {
   });
 });
 
-test('ten thousand rules are read, checked and compiled in less than two seconds of work', () => {
-  const many = Array.from(
-    { length: 10_000 },
-    (_, i) =>
-      `  - { id: r${i}, effect: ALLOW, identities: ["spiffe://gatehouse.local/ns/local/sa/x${i}"], methods: [${GENERATE}], models: [m-${i % 7}] }\n`,
-  ).join('');
-  const text = `${HEAD}rules:\n${many}`;
-  const compileMs = (): number => {
+test('a rule of ten thousand takes no more work to read, check and compile than three times one of a thousand', () => {
+  const textOf = (count: number): string => {
+    const rules = Array.from(
+      { length: count },
+      (_, i) =>
+        `  - { id: r${i}, effect: ALLOW, identities: ["spiffe://gatehouse.local/ns/local/sa/x${i}"], methods: [${GENERATE}], models: [m-${i % 7}] }\n`,
+    );
+    return `${HEAD}rules:\n${rules.join('')}`;
+  };
+  const compileMs = (text: string, count: number): number => {
     const before = process.threadCpuUsage();
     const compiled = compilePolicy(text, { contract, fileName: 'p.yaml' });
     const used = process.threadCpuUsage(before);
-    expect('policy' in compiled && compiled.policy.rules.length).toBe(10_000);
+    expect('policy' in compiled && compiled.policy.rules.length).toBe(count);
     return (used.user + used.system) / 1000;
   };
-  // A machine that does much else at the same time makes even CPU time longer: the best of three tells.
-  let bestMs = Number.POSITIVE_INFINITY;
-  for (let i = 0; i < 3 && bestMs >= 2_000; i++) bestMs = Math.min(bestMs, compileMs());
-  expect(bestMs).toBeLessThan(2_000);
+  const [few, many] = [textOf(1_000), textOf(10_000)];
+  // What the machine does besides makes even CPU time longer, so both are measured in turns, and the best of three tell.
+  let [fewMs, manyMs] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
+  for (let turn = 0; turn < 3; turn++) {
+    fewMs = Math.min(fewMs, compileMs(few, 1_000));
+    manyMs = Math.min(manyMs, compileMs(many, 10_000));
+  }
+  expect(manyMs / 10).toBeLessThan(3 * fewMs);
 });
