@@ -113,7 +113,8 @@ async function attack(
 /** What holds under every attack: nobody else notices much. */
 function expectOthersUnharmed({ good, growthMiB }: Outcome): void {
   expect(good.failures).toEqual([]);
-  expect(good.calls).toBeGreaterThan(10);
+  // It calls twice as often as the other, and both from one process: what keeps that one busy holds up both.
+  expect(good.calls).toBeGreaterThanOrEqual(control.report().calls / 10);
   if (IS_LONG) {
     const calmP99Ms = Math.max(quietP99Ms, control.report().p99Ms);
     expect(good.p99Ms).toBeLessThan(Math.max(P99_FACTOR * calmP99Ms, P99_MS_FLOOR));
@@ -174,7 +175,7 @@ describe('nobody else is harmed by a peer that stays within the limits of the pr
   test.each<[AttackName]>([['downloads that are not read'], ['downloads that are not read, with deadlines']])(
     '%s, and it loses its streams',
     async (name) => {
-      const outcome = await attack(name);
+      const outcome = await attack(name, { durationMs: Math.max(ATTACK_MS, 3 * SLOW_READER_MS_MAX) });
       expectOthersUnharmed(outcome);
       expect(outcome.violations['slow-reader']).toBeGreaterThan(0);
     },
